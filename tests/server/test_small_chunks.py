@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.joining import JOINED_BYTES
+from doorward.http1.parse_budget import PARSED_BYTES
 from doorward.http1.response_head import ResponseHead
 from doorward.server.flow import HIGH_WATER_BYTES
 from doorward.server.protocol import Protocol, protocol_with
-from doorward.server.request_parser import PARSED_BYTES
 from doorward.settings import LimitSettings
 
 from tests.support.client_connection import Connections, Transport

@@ -104,7 +104,9 @@ async def pool_to(
         await asyncio.sleep(0)
 
 
-def begin(connection: Connection, head: bytes = GET, *, body: bool = False) -> Reader:
+def begin(
+    connection: Connection, head: bytes = GET, *, body: bool = False, upgrade: bool = False
+) -> Reader:
     """An exchange under way."""
     reader = Reader()
     connection.begin(
@@ -114,6 +116,7 @@ def begin(connection: Connection, head: bytes = GET, *, body: bool = False) -> R
         ended=not body,
         response_timeout_s=60.0,
         idle_timeout_s=300.0,
+        upgrade=upgrade,
     )
     return reader
 

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from doorward.http1.parse_budget import PARSED_BYTES
 from doorward.upstream.address import Address
-from doorward.upstream.connection import PARSED_BYTES, Connection
+from doorward.upstream.connection import Connection
 from doorward.upstream.failures import ConnectionLost, InvalidAnswer
 from doorward.upstream.pool import Pool
 
@@ -25,12 +26,19 @@ class Upstream(Transport):
         self.close()
 
 
-def answered(pool: Pool | None = None) -> tuple[Connection, Upstream, Reader]:
-    """A connection whose answer has begun."""
+def asked(
+    pool: Pool | None = None, *, upgrade: bool = False
+) -> tuple[Connection, Upstream, Reader]:
+    """A connection that was sent a request."""
     upstream = Upstream()
     connection = Connection(pool or Pool(Address(host="127.0.0.1", port=1), 1.0))
     connection.connection_made(upstream)
-    reader = begin(connection)
+    return connection, upstream, begin(connection, upgrade=upgrade)
+
+
+def answered(pool: Pool | None = None) -> tuple[Connection, Upstream, Reader]:
+    """A connection whose answer has begun."""
+    connection, upstream, reader = asked(pool)
     connection.data_received(HEAD)
     return connection, upstream, reader
 
@@ -50,6 +58,26 @@ async def test_many_chunks_are_parsed_in_several_turns() -> None:
         await one_turn()
     assert turns >= 3 and reader.body == b"a" * COUNT
     assert not upstream.is_paused and connection.is_usable()
+
+
+async def test_small_chunks_behind_large_ones_are_parsed_in_several_turns() -> None:
+    """However a piece begins: its first chunks do not say what the others cost."""
+    connection, upstream, reader = asked()
+    large = b"2000\r\n%b\r\n" % bytes(0x2000)
+    connection.data_received(HEAD + large * 4 + CHUNK * COUNT + END)
+    assert upstream.is_paused and len(reader.body) < 5 * 0x2000
+    while not reader.ended:
+        await one_turn()
+    assert reader.body == bytes(4 * 0x2000) + b"a" * COUNT
+
+
+async def test_a_tunnel_gets_all_that_came_behind_its_head() -> None:
+    """They are not chunks, whatever they look like."""
+    connection, _, _ = asked(upgrade=True)
+    head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    connection.data_received(head + CHUNK * COUNT)
+    connection.data_received(CHUNK * COUNT)  # as over TLS, while it is paused
+    assert connection.hand_over()[1] == CHUNK * COUNT * 2
 
 
 async def test_answers_with_many_chunks_take_turns() -> None:

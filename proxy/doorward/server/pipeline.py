@@ -13,6 +13,7 @@ from typing import cast
 
 from doorward.http1.heads import RequestHead
 from doorward.http1.known_requests import KnownRequests
+from doorward.http1.parse_budget import ParseBudget
 from doorward.http1.turns import Turns
 from doorward.server.connection_timers import ConnectionTimers
 from doorward.server.exchange import Exchange
@@ -25,9 +26,6 @@ from doorward.settings import LimitSettings
 # their turn. Every request in a piece costs copies of what is behind it.
 TURNS = 64
 PIECE_BYTES = 4096
-# How many chunks of a body are taken before other connections have their turn. libuv reads up to 32
-# times 256 KiB of one connection in a turn, and a client may send a byte in each chunk.
-CHUNKS_AT_ONCE = 1024
 
 
 class PipelinedConnection(Typed):
@@ -152,7 +150,7 @@ class Pipeline:
         behind = b""
         parser, connection = self.parser, self._connection
         self._turns_left = TURNS
-        parser.chunks_left = CHUNKS_AT_ONCE
+        parser.budget = ParseBudget()
         while rest and not connection.ignores_input:
             if parser.in_message:
                 rest = parser.go_on(rest)
@@ -164,7 +162,7 @@ class Pipeline:
                 rest = parser.begin(rest)
             if parser.last is not None and parser.last.taker is not None:
                 parser.last.give_more()
-            if parser.in_message and parser.chunks_left <= 0:
+            if parser.in_message and parser.budget.is_spent:
                 break
         if rest or behind:
             self._put_off(rest + behind)

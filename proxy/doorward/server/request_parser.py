@@ -17,6 +17,7 @@ from doorward.http1.heads import RequestHead, read_request
 from doorward.http1.known_requests import HEAD_BYTES as KNOWN_BYTES
 from doorward.http1.known_requests import KnownRequests
 from doorward.http1.methods import KNOWN, METHOD, NEVER
+from doorward.http1.parse_budget import ParseBudget
 from doorward.server.exchange import NO_TRAILERS, Exchange
 from doorward.server.flow import HIGH_WATER_BYTES, Flow
 from doorward.server.tunnel import asked_protocols
@@ -63,10 +64,6 @@ class Requests(Typed):
         """A request asks for an upgrade; `early` was sent after its head."""
 
 
-# Bytes of a body in chunks that are parsed before its chunks are counted: 4 ms if each has a byte.
-PARSED_BYTES = 32 * 1024
-
-
 class RequestParser:
     """Makes an exchange of each request on one connection and fills in its body. `begin`, `go_on`
     and `check_unread` raise BadRequest."""
@@ -92,12 +89,13 @@ class RequestParser:
         self.in_head = self.in_message = False
         self.held = b""  # the start of a request, until its first line is complete
         self.unread = 0  # bytes since the last head or piece of a body
-        self.chunks_left = 0  # that may be read before other connections have their turn
+        self.budget = ParseBudget()  # of this turn of the event loop
         self._url = b""
         self._headers: list[Header] = []
         self._head_bytes = 0  # of the head that is being read
         self._expects = self._has_body = self._plain = False
         self._tail, self._body_left = b"", 0  # of the head and of the body that is being read
+        self._body_bytes = 0  # of all bodies
         self._raw_left = 0  # of a body that llhttp does not see
         self._rereading = False
         self._stand_in: bytes | None = None  # a method that llhttp does not know
@@ -203,16 +201,17 @@ class RequestParser:
         return self._parse_chunks(data)
 
     def _parse_chunks(self, data: bytes) -> bytes:
-        """Read chunks of a body until there were `chunks_left`, and return what is behind them."""
-        at = 0
-        while self.chunks_left > 0:
-            if len(data) - at <= PARSED_BYTES:
-                return self._parse(data[at:])
-            left = self._parse(data[at : at + PARSED_BYTES])
-            at += PARSED_BYTES
-            if left or not self.in_message:
-                return self._leave_behind(left + data[at:])
-        return data[at:]
+        """Read as many chunks of a body as the budget allows, and return what is behind them."""
+        left = b""
+
+        def parse(piece: bytes) -> int | None:
+            nonlocal left
+            before = self._body_bytes
+            left = self._parse(piece)
+            return self._body_bytes - before if self.in_message and not left else None
+
+        rest = self.budget.parse(data, parse)
+        return left + rest if self.in_message else self._leave_behind(left + rest)
 
     def _leave_behind(self, rest: bytes) -> bytes:
         """What is behind a body; if a request behind it asked for an upgrade, that gets it."""
@@ -357,7 +356,7 @@ class RequestParser:
 
     def on_body(self, body: bytes) -> None:
         self.unread = 0
-        self.chunks_left -= 1
+        self._body_bytes += len(body)
         self._body_left = max(self._body_left - len(body), 0)
         exchange = cast(Exchange, self.last)
         if exchange.response_complete:

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 import httptools
 
 from doorward.http1.joining import JOINED_BYTES, write_with_head
+from doorward.http1.parse_budget import PARSED_BYTES, ParseBudget
 from doorward.http1.turns import Turns
 from doorward.upstream.failures import (
     ConnectionLost,
@@ -29,18 +30,6 @@ HEAD_LIMIT_BYTES = 256 * 1024
 LINES_LIMIT = 2048
 # An upstream's `Keep-Alive: timeout` counts from its side; a request must not meet the close.
 KEPT_LESS_S = 1
-# How many bytes of a body in small chunks are parsed before their cost is known, and how many bytes
-# that are not body (1,000 chunks have 5,000) before other connections have their turn. That is 4 ms
-# at most. libuv reads up to 32 times 256 KiB of one connection in a turn.
-PARSED_BYTES = 32 * 1024
-OVERHEAD_AT_ONCE = 5000
-SAMPLE_BYTES, MANY_LINES = 4096, 64
-
-
-def _has_many_chunks(data: bytes) -> bool:
-    """Whether so much of a body seems to be in small chunks, each of which has a line of its own.
-    Parsing others in turns costs more writes."""
-    return data.count(b"\r\n", 0, SAMPLE_BYTES) > MANY_LINES
 
 
 class ConnectionOwner(Protocol):
@@ -237,10 +226,11 @@ class Connection(asyncio.Protocol):
             self._pass_raw(data)
         elif self._rest:
             self._rest += data
-        elif self.answered and len(data) > PARSED_BYTES and _has_many_chunks(data):
-            self._parse_in_turns(data)
         elif self._head_bytes or self._read_plain is None or not self._is_plain(data):
-            self._parse(data)
+            if len(data) <= PARSED_BYTES or self._may_switch:
+                self._parse(data)
+            else:
+                self._parse_in_turns(data)
         if self._complete and self._sink is not None:
             self._finish()
 
@@ -276,27 +266,30 @@ class Connection(asyncio.Protocol):
         if kept_s is not None and kept_s <= KEPT_LESS_S:
             self._keep_alive = False
 
-    def _parse_in_turns(self, data: bytes) -> None:
-        """Parse a body without a known length. What is behind many chunks waits for its turn, and
-        nothing is read meanwhile."""
-        at = overhead = 0
-        while at < len(data) and not self._complete and self._sink is not None:
-            if overhead > OVERHEAD_AT_ONCE:
-                self._put_off(data[at:])
-                return
-            before = self._body_bytes
-            piece = data[at : at + PARSED_BYTES]
-            at += len(piece)
-            self._parse(piece)
-            overhead += len(piece) - (self._body_bytes - before)
-        if at < len(data):
-            self._keep_alive = False  # bytes behind the answer
+    @property
+    def _may_switch(self) -> bool:
+        """Whether the bytes may belong to a tunnel: `hand_over` has to have all of them."""
+        return self._upgrade and (self._parser is None or not self.answered)
 
-    def _put_off(self, rest: bytes) -> None:
+    def _parse_in_turns(self, data: bytes) -> None:
+        """Parse some of it. What is behind many chunks waits for its turn, and nothing is read
+        meanwhile."""
+        rest = ParseBudget().parse(data, self._parse_piece)
+        if not rest:
+            return
+        if self._complete or self._sink is None:
+            self._keep_alive = False  # bytes behind the answer
+            return
         assert self.transport is not None
         self._rest = rest
         self.transport.pause_reading()
         self.home.turns.wait(self._go_on)
+
+    def _parse_piece(self, piece: bytes) -> int | None:
+        before = self._body_bytes
+        self._parse(piece)
+        is_over = self._complete or self._sink is None
+        return None if is_over else self._body_bytes - before
 
     def _go_on(self) -> None:
         rest, self._rest = self._rest, b""
