@@ -15,6 +15,7 @@ from doorward import app as wiring
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.app import Application
 from doorward.settings import settings_from
+from doorward.settings.key_ring import make_first
 from doorward.storage import Database
 from doorward.storage.database import open_storage
 from doorward.storage.postgres_notify import PostgresNotify
@@ -97,6 +98,42 @@ async def test_a_server_that_is_not_there_is_a_refusal(postgresql_url: str, tmp_
         await notices.close()
 
 
+class Deaf:
+    """A connection that is open, but on which LISTEN fails."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+
+    def add_termination_listener(self, callback: object) -> None: ...
+
+    async def add_listener(self, channel: str, callback: object) -> None:
+        raise OSError("no answer in time")
+
+    def is_closed(self) -> bool:
+        return self.is_over
+
+    def terminate(self) -> None:
+        self.is_over = True
+
+
+async def test_a_connection_that_does_not_listen_is_closed_and_another_made(tmp_path: Path) -> None:
+    """Otherwise it would be waited on for ever, although it is never told anything."""
+    made: list[Deaf] = []
+
+    async def connect() -> Deaf:
+        made.append(Deaf())
+        return made[-1]
+
+    async with host("sqlite", tmp_path) as store:
+        store.engine.connect = connect
+        notices = PostgresNotify(store.engine)
+        for number in (1, 2):
+            with pytest.raises(StorageUnavailable):
+                await asyncio.wait_for(notices.heard(), PATIENCE_S)
+            assert len(made) == number and made[-1].is_over
+        await notices.close()
+
+
 async def test_where_one_host_is_all_there_is_nobody_tells(tmp_path: Path) -> None:
     async with host("sqlite", tmp_path) as store:
         hearing = asyncio.create_task(store.feed.heard())
@@ -112,6 +149,7 @@ async def test_a_session_that_another_host_ends_is_nobodys_before_the_next_poll(
     monkeypatch.setattr(wiring, "POLL_S", 3600.0)
     values = {"storage": postgresql_url, "routes": [{"upstream": "http://127.0.0.1:9"}]}
     settings = settings_from(values | {"data_dir": str(tmp_path / "a")}, tmp_path)
+    make_first(settings)  # the database has a session, for which it is not made later
     async with host(postgresql_url, tmp_path / "b") as there:
         session = await open_session(there, await add(there), time.time())
         async with Application(settings) as app:

@@ -49,11 +49,16 @@ class PostgresNotify:
     async def _listen(self) -> None:
         assert self._engine.connect is not None
         try:
-            self._connection = await self._engine.connect()
-            self._connection.add_termination_listener(self._tell)
-            await self._connection.add_listener(CHANNEL, self._tell)
+            connection = await self._engine.connect()
+            try:
+                connection.add_termination_listener(self._tell)
+                await connection.add_listener(CHANNEL, self._tell)
+            except BaseException:
+                connection.terminate()  # it is open, but hears nothing
+                raise
         except self._engine.errors as error:
             raise StorageUnavailable from error
+        self._connection = connection
 
     def _tell(self, *_: object) -> None:
         self._told.set()
