@@ -337,6 +337,18 @@ async def test_a_list_comes_whole_or_in_the_part_that_is_asked_for(
         assert ids(answer) == everything[first:end], query
 
 
+async def test_a_list_is_as_long_as_a_user_may_have_sessions(tmp_path: Path) -> None:
+    """The document knows no other limit: without paging, all sessions are listed."""
+    for most, listed in (("none", 600), (20, 20)):
+        directory = tmp_path / str(most)
+        async with house(directory, dialects=ON, sessions={"max_per_user": most}) as home:
+            await home.add("alice")
+            opened = await several(home, listed + 5 * (most != "none"))
+            async with home.program() as client:
+                answer = await client.get(SESSIONS, headers=bare(opened[-1]))
+                assert answer.json()["count"] == len(ids(answer)) == listed
+
+
 # Ids
 
 

@@ -683,6 +683,18 @@ async def test_the_last_token_counts(client: httpx.AsyncClient) -> None:
     assert is_error(wrong, 401, "token_incorrect")
 
 
+async def test_a_session_token_is_read_from_the_body_alone(
+    client: httpx.AsyncClient,
+) -> None:
+    """The document has it there. It is good for months, and queries are in logs."""
+    tokens = await signed_in(client)
+    told = "The session token field is required."
+    assert is_invalid(await client.post(CURRENT, params=tokens), session_token=told)
+    query = {"session_token": tokens["session_token"]}
+    assert is_invalid(await client.post(REFRESH, params=query), session_token=told)
+    assert (await client.post(REFRESH, json=query)).status_code == 202
+
+
 async def test_a_token_in_the_body_counts_where_the_query_has_none(
     client: httpx.AsyncClient,
 ) -> None:

@@ -316,6 +316,29 @@ def test_levels_are_compared_by_identity(source: Path) -> None:
                 assert by_column or by_identity, ast.unparse(node)
 
 
+# Counts that are never one, each with its reason.
+NEVER_ONE = {
+    "begins the ids of {len(found)} keys": "one key is the one that was meant",
+    "Keys({len(self._secrets)} secrets)": "for those who debug",
+}
+PLURAL = re.compile(r" (?:[a-z]+ )?[a-z]+s\b")
+COUNT = re.compile(r"\blen\(|\b(count|number|many|total)\b")
+
+
+@every_source
+def test_a_count_agrees_with_its_noun(source: Path) -> None:
+    """`text.format_count` writes `1 session` and `2 sessions`."""
+    for node in ast.walk(tree(source)):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        for value, after in zip(node.values, node.values[1:], strict=False):
+            if isinstance(value, ast.FormattedValue) and isinstance(after, ast.Constant):
+                is_count = COUNT.search(ast.unparse(value.value))
+                if is_count and PLURAL.match(str(after.value)):
+                    text = ast.unparse(node)
+                    assert any(known in text for known in NEVER_ONE), text
+
+
 ONCE = {
     "Bearer realm=": ("web/refusal_headers.py", "gate/decision.py"),
     "; HttpOnly": ("web/session_cookie.py", "gate/cookies.py"),

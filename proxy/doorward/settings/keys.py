@@ -13,6 +13,7 @@ from pathlib import Path
 from doorward.settings.faults import Fault, InvalidSettings
 from doorward.settings.models import Settings
 from doorward.settings.private_files import UnusableFile, read_private, sync_directory, written
+from doorward.text import format_count
 
 KEY_FILE = "doorward.key"
 # As many as SHA-256 has (RFC 2104 3: shorter keys are strongly discouraged).
@@ -84,5 +85,7 @@ def _decoded(data: bytes) -> bytes:
     except binascii.Error:
         raise UnusableFile("is not a line of base64url", _MAKE_ONE) from None
     if len(key) < _LEAST_BYTES:
-        raise UnusableFile(f"contains {len(key)} bytes, fewer than {_LEAST_BYTES}", _MAKE_ONE)
+        raise UnusableFile(
+            f"contains {format_count(len(key), 'byte')}, fewer than {_LEAST_BYTES}", _MAKE_ONE
+        )
     return key

@@ -43,7 +43,7 @@ from doorward.accounts.user import (
 from doorward.accounts.users.directory import Directories, Directory, DirectoryEntry, DirectoryFault
 from doorward.accounts.users.editing import Edit, apply_edit, list_handles
 from doorward.accounts.users.store import UserStore
-from doorward.text import strip_input
+from doorward.text import format_count, strip_input
 
 __all__ = ["Credential", "Email", "NewUser", "User", "UserStore", "Users", "normalise"]
 
@@ -411,7 +411,7 @@ def _build_reload(directory: Directory, now: float) -> Event:
     content."""
     entries = sorted(entry.digest + entry.key.encode() for entry in directory.entries())
     mark = hashlib.sha256(b"".join(entries)).hexdigest()[:8]
-    detail = f"{directory.source}: {len(entries)} users, {mark}"
+    detail = f"{directory.source}: {format_count(len(entries), 'user')}, {mark}"
     return build_event(Kind.CONFIGURATION_RELOADED, now, detail=detail)
 
 

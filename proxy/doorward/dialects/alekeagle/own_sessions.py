@@ -3,6 +3,7 @@
 Knows the endpoints' order of checks; must not know how a session ends.
 """
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,10 +70,10 @@ class OwnSessions:
         return render(render_session(found))
 
     async def list_own(self, request: Request) -> Response:
+        """All of them, unless the query asks for a part: `sessions.max_per_user` is the limit."""
         sessions = await self._sessions(await self._require_caller(request))
         shown = _slice(request, sessions)
-        items = [render_session(each) for each in shown]
-        return render(AlekeagleSessions(count=len(sessions), items=items))
+        return await asyncio.to_thread(_render_list, len(sessions), shown)  # there may be thousands
 
     # Ending
 
@@ -116,6 +117,10 @@ class OwnSessions:
         return await self.context.service.complete_logout(
             request, response, caller, expire=not contexts.is_by_header(request)
         )
+
+
+def _render_list(count: int, shown: Sequence[Session]) -> Response:
+    return render(AlekeagleSessions(count=count, items=[render_session(each) for each in shown]))
 
 
 def _parse_ids(fields: Fields) -> set[str]:
