@@ -1,4 +1,4 @@
-"""Keys listed, rotated and retired by command, as a person or a script meets it."""
+"""The commands that list, rotate and retire keys, as a person or a script uses them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def states(doorward: Command) -> dict[tuple[str, str], str]:
 
 
 def secrets_of(folder: Path) -> list[str]:
-    """Every key there, as the file has it and as hexadecimal digits."""
+    """Every key, as it is in the file and as hexadecimal digits."""
     lines = [path.read_text().strip() for path in folder.glob("doorward.key*")]
     keys = [line for line in lines if line and "{" not in line]
     return [*keys, *(base64.urlsafe_b64decode(key).hex() for key in keys)]
@@ -120,13 +120,13 @@ def test_what_is_asked_wrongly_is_refused(doorward: Command) -> None:
     assert "see: doorward keys list" in doorward("keys", "retire", "nothing", status=1)
     assert "--in" in doorward("keys", "rotate", "--in", "soon", status=2)
     assert "365d" in doorward("keys", "rotate", "--in", "366d", status=2)
-    assert "exclude" in doorward("keys", "rotate", "--in", "1h", "--leaked", status=2)
+    assert "cannot be combined" in doorward("keys", "rotate", "--in", "1h", "--leaked", status=2)
 
 
 def test_keys_that_are_given_say_what_to_do_by_hand(
     doorward: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Secret of Kubernetes, mounted read-only; its entry is put there by hand, and counts."""
+    """A read-only mounted Kubernetes Secret: a key that is added to it by hand is used."""
     (old, _) = rows(doorward)
     folder = doorward.config.parent / "data"
 

@@ -1,4 +1,4 @@
-"""Tokens made, listed and ended by command, as a script meets it, on live storage."""
+"""The commands that create, list and end tokens, as in a script, on live storage."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_an_admin_scope_is_for_administrators(doorward: Command) -> None:
     [
         (["--expires", "90"], 2, "--expires: '90' is not a duration"),
         (["--expires", "0s"], 2, "--expires"),
-        (["--scope", "admin"], 2, "--scope: 'admin' is none of admin:read, admin:write"),
+        (["--scope", "admin"], 2, "--scope: 'admin' is not one of admin:read, admin:write"),
         (["--route", "wiki"], 1, "route wiki"),
         (["--method", "get"], 1, "write GET"),
         (["--network", "here"], 1, "network here"),

@@ -1,4 +1,4 @@
-"""The commands about users on live storage, as a person or a script meets them."""
+"""The commands about users, as a person or a script uses them, on live storage."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_name_that_is_taken_leads_to_the_command_that_helps(doorward: Command)
     doorward("user", "add", "alice b", "--email", "alice@example.com", "--generate")
     add = ("user", "add", "--generate")
     for words, says in (
-        (["Alice B"], "user alice b already exists, use `doorward user passwd 'alice b'`\n"),
+        (["Alice B"], "user alice b already exists; use `doorward user passwd 'alice b'`\n"),
         (["alice@example.com"], "alice@example.com already belongs to user alice b\n"),
         (["bob", "--email", "Alice@example.com"], "already belongs to user alice b\n"),
         (["ADMIN"], "user Admin already exists; it comes from the config file\n"),
@@ -213,14 +213,15 @@ async def test_hash_password_prints_the_hash_alone() -> None:
 
 
 def on_a_terminal(*words: str, answers: list[tuple[bytes, bytes]]) -> tuple[int, str]:
-    """Exit status and all that was shown, when each question gets its answer."""
+    """Run a command on a terminal with these answers to its questions. Returns the exit status and
+    the output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*DOORWARD, *words], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )
     os.close(theirs)
     shown = b""
-    with contextlib.suppress(OSError):  # how Linux says that the other side has gone
+    with contextlib.suppress(OSError):  # Linux's error if the other side is closed
         while part := os.read(ours, 4096):
             shown += part
             if answers and shown.endswith(answers[0][0]):

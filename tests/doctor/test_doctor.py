@@ -1,4 +1,4 @@
-"""The doctor names what is wrong, and says nothing of what is sound."""
+"""The doctor reports every problem, and nothing else."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Serve = Callable[..., str]
 
 @pytest.fixture
 def serve(stack: ExitStack) -> Serve:
-    """Starts an application with these habits; its URL."""
+    """Start an application with these habits; its URL."""
 
     def start(**habits: Any) -> str:
         return f"http://127.0.0.1:{stack.enter_context(application(Habits(**habits)))}"
@@ -68,7 +68,7 @@ async def found(
 
 
 def only(found: dict[str, tuple[Finding, ...]], check: str) -> Finding:
-    """The one finding that there is."""
+    """The only finding."""
     assert list(found) == [check], found
     (finding,) = found[check]
     assert finding.advice
@@ -84,7 +84,7 @@ async def test_a_sound_installation_is_left_alone(folder: Path, serve: Serve) ->
         assert await found(chosen, addresses=("127.0.0.2",)) == {}
 
 
-# One fault each
+# Cases with one fault
 
 
 async def test_1_a_rule_that_never_applies(folder: Path, serve: Serve) -> None:
@@ -98,7 +98,7 @@ async def test_2_a_key_that_others_can_read(folder: Path, serve: Serve) -> None:
     key.write_text("A" * 43 + "\n")
     key.chmod(0o644)
     finding = only(await found(settings(folder, serve())), "keys")
-    assert "mode is 0644" in finding.message and "chmod 600" in finding.advice
+    assert "mode 0644" in finding.message and "chmod 600" in finding.advice
 
 
 async def test_3_a_folder_that_others_can_look_into(folder: Path, serve: Serve) -> None:
@@ -220,7 +220,7 @@ async def test_17_a_cookie_that_browsers_drop(folder: Path) -> None:
     assert len(list(_judge_cookies("https://wiki.test", []))) == 1
 
 
-# How servers read
+# How application servers read headers
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_it_prints_json_and_says_what_it_skipped(folder: Path, serve: Serve) -> 
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--user", "a"], "needs --url"), (["--url", "wiki"], "not a URL")],
+    [(["--user", "a"], "needs --url"), (["--url", "wiki"], "not an http or https URL")],
 )
 def test_what_it_cannot_look_at_is_said(folder: Path, words: list[str], said: str) -> None:
     done = CliRunner().invoke(app, ["doctor", *words, "-c", str(folder / "none.yaml")])
@@ -341,7 +341,7 @@ async def test_20_a_host_that_the_login_does_not_reach(folder: Path, serve: Serv
 async def test_21_a_cookie_whose_domain_is_not_the_one_of_the_settings(
     folder: Path, serve: Serve
 ) -> None:
-    """The one that the settings name is as it should be."""
+    """The cookie in the settings is correct."""
     told = {
         "doorward=t; Path=/; Domain=app.test": None,
         "doorward=t; Path=/; Domain=test": "Domain=test",

@@ -1,4 +1,5 @@
-"""Credentials towards the application: which ones go with which requests, and never a client's."""
+"""Credentials for the application: which requests get them, and that a client's are never
+forwarded."""
 
 from __future__ import annotations
 
@@ -36,9 +37,9 @@ ACCESS = {
 }
 SECRET = "s3cret:ü"
 BASIC = b"Basic " + base64.b64encode(f"app:{SECRET}".encode())
-OURS = b"bearer " + b"A" * 43  # of our form, and nobody's
+OURS = b"bearer " + b"A" * 43  # in Doorward's form, but unknown
 
-# What a client may send in the hope that the application reads it.
+# Headers that a client may send for the application to read.
 FORGED: list[Header] = [
     (b"authorization", b"Basic Zm9yZ2VkOmZvcmdlZA=="),
     (b"authorization", b"Bearer forged"),
@@ -99,7 +100,7 @@ async def test_a_token_goes_as_bearer(fronts: Build, origin: Origin, tmp_path: P
 async def test_nobody_who_is_refused_and_nothing_public_gets_them(
     fronts: Build, origin: Origin, tmp_path: Path
 ) -> None:
-    """A public path is open to those, too, whom every other rule refuses."""
+    """Users whom every other rule refuses can also open a public path."""
     front = await with_credentials(fronts, origin, basic(tmp_path))
     cookie = front.cookie(await front.opened())
     assert (await front.get("/x")).status == 401
@@ -126,7 +127,7 @@ async def test_public_paths_get_them_where_the_setting_says_so(
 async def test_no_authorization_of_a_client_passes(
     fronts: Build, origin: Origin, tmp_path: Path, forged: Header
 ) -> None:
-    """Not on public paths either: the application believes what it gets on this route."""
+    """Not on public paths either: on this route, the application trusts Authorization."""
     front = await with_credentials(fronts, origin, basic(tmp_path))
     cookie = front.cookie(await front.opened())
     for path, sent in (("/x", [BASIC]), ("/public/x", [])):
@@ -161,7 +162,7 @@ async def test_two_authorizations_mean_nobody_and_pass_nowhere(
 async def test_an_answer_asks_no_browser_for_a_password(
     fronts: Build, tmp_path: Path, origin: Origin
 ) -> None:
-    """It would never reach the application."""
+    """The password would never reach the application."""
     refusal = (
         b"HTTP/1.1 401 X\r\nWWW-Authenticate: Basic realm=app\r\nwww-authenticate: Negotiate\r\n"
         b"X-Kept: yes\r\nContent-Length: 0\r\n\r\n"
@@ -221,7 +222,7 @@ def said(account: str, password: str) -> bytes:
 
 
 async def give(front: Front, account: str, password: str, name: str = "alice") -> None:
-    """As a command in another process would."""
+    """Set credentials in the same way as a command in another process."""
     user = await front.accounts.users.get(name)
     login = ApplicationLogin("/", account, password)
     await front.accounts.credentials.set(user, login, actor=OWNER, now=front.clock())
@@ -316,7 +317,7 @@ async def test_a_body_waits_until_they_are_found(fronts: Build, origin: Origin) 
 async def test_a_public_answer_with_somebodys_account_is_theirs_alone(
     fronts: Build, tmp_path: Path
 ) -> None:
-    """A cache shared by several people keeps no page that was made for one of them."""
+    """A shared cache must not store a page for one user."""
     cached = b"HTTP/1.1 200 OK\r\nCache-Control: public\r\nContent-Length: 0\r\n\r\n"
     with Origin((answering(cached),)) as origin:
         chosen = PER_USER | {"on_public": True}
@@ -359,7 +360,7 @@ async def test_explain_says_whether_a_user_has_some(fronts: Build, origin: Origi
     assert head.endswith("authorization: Basic (hidden)\r\n\r\n")
 
 
-# Where Doorward is around an application in its own process
+# Doorward around an application in the same process
 
 
 async def test_an_application_in_this_process_gets_them_too(tmp_path: Path) -> None:
@@ -480,8 +481,8 @@ FILE = {"username": "a", "password_file": "x"}
 @pytest.mark.parametrize(
     ("route", "key", "says"),
     [
-        ({"credentials": {}}, "credentials", "says nothing to send"),
-        ({"credentials": {"on_public": True}}, "credentials", "says nothing to send"),
+        ({"credentials": {}}, "credentials", "has no credentials to send"),
+        ({"credentials": {"on_public": True}}, "credentials", "has no credentials to send"),
         ({"credentials": {"basic": FILE, "bearer_file": "y"}}, "bearer_file", "combined"),
         ({"credentials": {"basic": FILE | {"username": "a:b"}}}, "username", "a colon"),
         ({"credentials": {"basic": FILE | {"username": "a\nb"}}}, "username", "control"),
@@ -505,7 +506,7 @@ def test_a_route_of_a_front_proxy_has_nobody_to_send_them_to(tmp_path: Path) -> 
     assert fault.key == "routes[0].credentials" and "no upstream" in fault.message
 
 
-# What can be seen of them
+# Where they are visible
 
 
 async def test_explain_shows_the_line_and_hides_the_secret(

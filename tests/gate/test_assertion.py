@@ -1,4 +1,4 @@
-"""The signed statement of who asks: what it says, for how long, and who can verify it."""
+"""The signed assertion of the user's identity: its content, its lifetime, and how to verify it."""
 
 from __future__ import annotations
 
@@ -148,7 +148,8 @@ async def test_one_that_no_header_holds_is_refused(fronts: Build, origin: Origin
 
 @pytest.mark.parametrize("algorithm", [ES256, EDDSA])
 def test_keys_turn_over_with_the_secrets(algorithm: str) -> None:
-    """The one that signs and the others are told, so that none is refused on the way."""
+    """The endpoint publishes the signing key and the others, so that no assertion is refused during
+    a rotation."""
     old, new = b"o" * 32, b"n" * 32
     before, during, after = (
         AssertionKeys(Keys(secrets), algorithm) for secrets in ((old,), (new, old), (new,))
@@ -197,7 +198,7 @@ def test_every_factor_has_a_word() -> None:
     ("assertion", "said"),
     [
         ({}, "audience: is required"),
-        ({"audience": "a", "algorithm": "HS256"}, "none of ES256, EdDSA"),
+        ({"audience": "a", "algorithm": "HS256"}, "not one of ES256, EdDSA"),
     ],
 )
 def test_what_an_assertion_needs(assertion: dict[str, str], said: str) -> None:

@@ -1,5 +1,5 @@
-"""`Forwarded` (RFC 7239): read whole or not at all, believed of listed peers, never against
-X-Forwarded-*; and peers behind a unix socket."""
+"""`Forwarded` (RFC 7239): refused if a part is malformed, trusted only from listed peers, and never
+in contradiction to X-Forwarded-*; and peers behind a Unix socket."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_hops_are_read_in_their_order(line: bytes, hops: list[ForwardedElement])
     ],
 )
 def test_what_is_malformed_is_malformed_as_a_whole(line: bytes) -> None:
-    """A broken beginning, which a client wrote, may swallow the end, which a proxy wrote."""
+    """A malformed beginning, written by a client, may swallow the end, written by a proxy."""
     with pytest.raises(BadForwarded):
         read_forwarded([line])
     with pytest.raises(Unfit) as caught:
@@ -105,7 +105,7 @@ def quoted(value: str) -> str:
 
 @st.composite
 def elements(draw: st.DrawFn) -> tuple[str, ForwardedElement]:
-    """One element as some proxy might write it, and what it says."""
+    """One element in a proxy's spelling, and its meaning."""
     found: dict[str, str] = {}
     parts = []
     for name in draw(st.permutations(["for", "proto", "host", "by"]))[: draw(st.integers(1, 4))]:
@@ -135,7 +135,7 @@ def test_any_bytes_are_hops_or_malformed(line: bytes) -> None:
     assert len(hops) <= line.count(b"=")
 
 
-# What is believed
+# What is trusted
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_any_bytes_are_hops_or_malformed(line: bytes) -> None:
     ],
 )
 def test_the_hops_of_trusted_proxies_are_believed(line: bytes, found: tuple[str, ...]) -> None:
-    """What the outermost trusted proxy got is what the client sent."""
+    """The outermost trusted proxy received the client's request."""
     assert through(line) == found
 
 
@@ -193,8 +193,8 @@ def test_a_host_that_is_none_is_refused() -> None:
     ],
 )
 def test_two_headers_that_differ_are_refused(line: bytes, more: list[Header]) -> None:
-    """Most proxies set one and pass the other on: whichever were preferred, somebody's client
-    could write it."""
+    """Most proxies set one and forward the other, so with any preference, some clients could forge
+    it."""
     with pytest.raises(Unfit) as caught:
         through(line, *more)
     assert caught.value.status == 400
@@ -245,7 +245,7 @@ async def test_the_application_gets_the_chain_and_no_forwarded(fronts: Build) ->
     assert b"\r\nforwarded:" not in head
 
 
-# Peers of a unix socket
+# Peers on a Unix socket
 
 
 def test_a_unix_peer_is_believed_only_when_it_is_named() -> None:
@@ -303,6 +303,6 @@ def test_unix_is_a_word_for_a_unix_socket_only() -> None:
 )
 def test_everybody_is_believed_by_nobody_who_can_be_reached(trusted: tuple[str, ...]) -> None:
     for listen in ("0.0.0.0:80", "[::]:80", "192.0.2.1:80"):
-        with pytest.raises(InvalidSettings, match="every client say who it is"):
+        with pytest.raises(InvalidSettings, match="every client choose its own address"):
             settings(listen, *trusted)
     assert len(settings("127.0.0.1:80", *trusted).trusted_proxies) == len(trusted)

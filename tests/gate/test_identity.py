@@ -1,4 +1,4 @@
-"""Identity headers: presets as documented, headers of one's own, values that mean one thing."""
+"""Identity headers: documented presets, custom headers, unambiguous values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tell_of(route: Route) -> IdentityHeaders:
 
 
 async def sent(front: Front, **user: Any) -> list[tuple[bytes, bytes]]:
-    """The identity lines that the application gets from a session of such a user."""
+    """The identity lines that the application gets for a session of such a user."""
     session = front.cookie(await front.opened(**user))
     assert (await front.get("/", session)).status == 200
     return [line for line in lines_of(front.origin.heads[-1]) if is_identity_name(line[0])]
@@ -46,7 +46,7 @@ async def sent(front: Front, **user: Any) -> list[tuple[bytes, bytes]]:
 NAME = b"%C3%84lice A."
 MAIL = b"alice@app.test"
 
-# What other programs call these, one table of `field.md` after another. ID is the user's own.
+# The names that other programs use. ID is the user's id.
 ID = b"ID"
 EXPECTED = {
     "remote-user": [
@@ -122,7 +122,7 @@ EXPECTED = {
 
 
 async def mailed(front: Front, **user: Any) -> list[tuple[bytes, bytes]]:
-    """The same from a user with a verified address."""
+    """The same for a user with a verified address."""
     from doorward.accounts.user import Email
 
     return await sent(front, emails=[Email(MAIL.decode(), True)], **user)
@@ -142,7 +142,8 @@ async def test_a_preset_sends_its_headers(fronts: Build, origin: Origin, preset:
 
 
 def test_no_answer_carries_a_header_of_a_preset() -> None:
-    """A new preset is in the table of names that nobody else may send, in use or not."""
+    """A new preset has to be in the table of names that clients may not send, whether or not it is
+    used."""
     assert EXPECTED.keys() == PRESETS.keys()
     assert all(is_identity_name(name) for lines in EXPECTED.values() for name, _ in lines)
 
@@ -158,7 +159,7 @@ async def test_empty_values_are_left_out(front: Front) -> None:
 
 
 async def test_an_address_that_is_not_verified_is_not_told(front: Front) -> None:
-    """CVE-2026-40574's kin: an address counts only once somebody has shown that it is theirs."""
+    """As for CVE-2026-40574: an address counts only after the user has proved that it is theirs."""
     from doorward.accounts.user import Email
 
     lines = await sent(front, emails=[Email("admin@app.test", False)])
@@ -183,7 +184,8 @@ async def test_an_id_stays_when_all_else_that_is_said_of_a_user_changes(
 async def test_tokens_of_other_products_come_from_nobody(
     fronts: Build, origin: Origin, name: bytes
 ) -> None:
-    """They are neither sent, as no application could verify ours, nor taken from a client."""
+    """They are neither sent, because no application could verify them, nor accepted from a
+    client."""
     presets = ["authentik", "pomerium"]
     front = await fronts(routes=[{"upstream": origin.url, "identity": presets}])
     cookie = front.cookie(await front.opened(**ALICE))
@@ -193,7 +195,7 @@ async def test_tokens_of_other_products_come_from_nobody(
 
 
 async def test_a_change_of_the_user_is_told_at_the_next_request(front: Front) -> None:
-    """CVE-2021-41230: changed claims not re-evaluated during a session."""
+    """CVE-2021-41230: changed claims were not re-evaluated during a session."""
     session = front.cookie(await front.opened())
     assert (await front.get("/", session)).status == 200
     await front.accounts.users.disable("alice", front.clock(), actor=OWNER)
@@ -222,7 +224,7 @@ def test_every_encoding_says_what_it_is_given(value: str) -> None:
         assert line.decode() == value
 
 
-# Headers of one's own
+# Custom headers
 
 OWN = [
     {"header": "X-Employee", "value": "username"},
@@ -270,7 +272,7 @@ SPELLINGS = [
 async def test_a_name_of_one_route_reaches_no_application_from_a_client(
     fronts: Build, origin: Origin, path: str
 ) -> None:
-    """CVE-2026-33433 and its kin: on routes that do not use it too, with a session or without."""
+    """As for CVE-2026-33433: also on routes that do not use it, with or without a session."""
     front = await fronts(
         routes=[
             {"upstream": origin.url, "identity": OWN},
@@ -304,8 +306,8 @@ async def test_no_answer_says_who_somebody_is_by_such_a_name(fronts: Build, orig
 
 @pytest.mark.parametrize("reader", tuple(both()), ids=lambda reader: reader.runs)
 def test_a_name_that_was_looked_up_before_is_forgotten(reader: Heads) -> None:
-    """Both head readers and the parser keep what they learnt of a name; the first request of a
-    client must not decide what a later Doorward of this process does."""
+    """Both head readers and the parser cache the actions of names, which must not affect a later
+    Doorward in the same process."""
     from doorward.header_names import add_identity_names
 
     name = b"X-Learnt-Early-" + reader.runs.encode()
@@ -331,7 +333,9 @@ def identity(*told: object, **more: object) -> dict[str, object]:
     b" Sec-WebSocket-Key Content-Encoding Content-Security-Policy Sec-Fetch-Dest".decode().split(),
 )
 def test_a_name_that_means_something_else_is_refused(name: str) -> None:
-    with pytest.raises(InvalidSettings, match=r"identity\[0\].header: .* already means"):
+    with pytest.raises(
+        InvalidSettings, match=r"identity\[0\].header: .* already has another meaning"
+    ):
         settings_from(identity({"header": name, "value": "username"}))
 
 
@@ -348,7 +352,7 @@ def test_every_name_that_the_gate_reads_means_something_else() -> None:
     ("told", "said"),
     [
         ({"header": "X-A", "value": "email", "delimiter": "|"}, "delimiter: has no effect"),
-        ({"header": "X-A", "value": "groups", "delimiter": "+"}, "'+' is none of"),
+        ({"header": "X-A", "value": "groups", "delimiter": "+"}, "'+' is not one of"),
         ({"header": "X A", "value": "groups"}, "is not a header's name"),
         ({"header": "X-A:", "value": "groups"}, "is not a header's name"),
         ({"header": "X-A"}, "value: is required"),
@@ -373,7 +377,7 @@ def test_a_fixed_text_that_resembles_a_value_is_asked_about() -> None:
     )
 
 
-# What no header can say
+# Values that no header can have
 
 MANY = ["g" * 180 + str(number) for number in range(VALUE_BYTES // 180 + 1)]
 
@@ -404,7 +408,7 @@ async def test_a_user_of_whom_a_header_cannot_tell_is_refused_and_the_log_says_w
 
 
 async def test_a_group_that_became_two_is_never_sent(tmp_path: Path, origin: Origin) -> None:
-    """One that was made while no header was parted by this character."""
+    """It was created before a header used this character as a separator."""
     for preset, status in (("remote-user", 200), ("authentik", 500)):
         route = {"upstream": origin.url, "identity": preset}
         async with front_of(tmp_path, origin, routes=[route]) as front:
@@ -456,7 +460,7 @@ async def test_a_route_chooses_how_names_are_written(
 
 
 async def test_what_is_sent_is_made_once_for_a_session_and_route(front: Front) -> None:
-    """The hot path looks up bytes; a session that changes is another one."""
+    """The hot path only looks up bytes; a changed session is a new object."""
     session = (await front.opened()).session
     tell = tell_of(settings_from(identity("remote-user")).routes[0])
     assert tell(session, 0.0) == b"Remote-User: alice\r\n"

@@ -1,4 +1,4 @@
-"""A decision of one's own in Python, beside the rules: what it may, and what it may not."""
+"""An operator's own decision in Python, in addition to the rules: what it can and cannot do."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ DENIED, FAILED = b'"policy_denied"', b'"policy_failed"'
 
 @pytest.fixture
 def deciding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Set]:
-    """The setting `access` with this function, where Python finds it."""
+    """The setting `access` with this function, in a module that Python finds."""
 
     def make(decide: Any) -> dict[str, Any]:
         module = ModuleType("policy_of_a_test")
@@ -77,7 +77,7 @@ both = pytest.mark.parametrize("is_async", [False, True], ids=["function", "coro
 def test_a_module_that_ends_the_interpreter_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a script does that was not written to be imported."""
+    """A script that was not written to be imported may do so."""
     (tmp_path / "policy_that_exits.py").write_text("raise SystemExit(0)\n")
     monkeypatch.syspath_prepend(tmp_path)
     values = {"routes": [{"upstream": "http://a"}], "access": {"decide": "policy_that_exits:f"}}
@@ -226,7 +226,7 @@ def cancelling(request: Request, identity: Identity | None) -> Allow:
 
 
 async def cancelling_async(request: Request, identity: Identity | None) -> Allow:
-    """As by awaiting a task that somebody else has cancelled."""
+    """As if it awaited a task that was cancelled elsewhere."""
     raise asyncio.CancelledError
 
 
@@ -293,7 +293,7 @@ READINGS = ["/%61dmin/x", "//admin/x", "/admin%2fx", "/admin;a/x", "/%2561dmin/x
 async def test_it_decides_on_every_reading_of_a_path(
     fronts: Build, deciding: Set, path: str
 ) -> None:
-    """Five shapes, 2: decide on one representation, forward another."""
+    """Otherwise it would decide on one representation, and another would be forwarded."""
 
     def closing(request: Request, identity: Identity | None) -> Any:
         return Deny("closed") if request.path.startswith("/admin/") else Allow()
@@ -332,7 +332,7 @@ async def test_it_has_seen_the_method_that_the_application_obeys(
 async def test_a_shared_cache_gets_no_answer_that_only_a_decision_allowed(
     fronts: Build, deciding: Set, path: str, route: dict[str, Any], expected: bytes
 ) -> None:
-    """It would give it to those whom the decision refuses."""
+    """The cache would give it to clients that the decision refuses."""
     said = b"HTTP/1.1 200 OK\r\nCache-Control: public, max-age=60\r\nContent-Length: 0\r\n\r\n"
     with Origin((answering(said),)) as origin:
         access = deciding(answering_with(Allow()))
@@ -364,7 +364,7 @@ REQUEST = Request("GET", "http", "app.test", "/", "", "192.0.2.1", (), "/")
 
 
 async def test_a_function_that_blocks_holds_up_nobody_and_is_bounded() -> None:
-    """More calls than there are threads wait, and more than may wait are refused at once."""
+    """Calls wait for a free thread, and are refused at once if too many wait."""
     go_on = threading.Event()
 
     def block(request: Request, identity: Identity | None) -> Allow:
@@ -373,11 +373,11 @@ async def test_a_function_that_blocks_holds_up_nobody_and_is_bounded() -> None:
 
     policy = PolicyFunction(block, 0.2)
     calls = [asyncio.ensure_future(policy.ask(REQUEST, None)) for _ in range(CALLS + 5)]
-    await asyncio.sleep(0)  # each has begun
+    await asyncio.sleep(0)  # every call has begun
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(one, PolicyFailed) for one in found)
     said = [str(one) for one in found]
-    assert sum("under way" in one for one in said) == 5
+    assert sum("already running" in one for one in said) == 5
     assert sum("longer than" in one for one in said) == CALLS
     assert len(policy._threads) == THREADS
     go_on.set()

@@ -1,4 +1,4 @@
-"""What rules say beside path and demands: presets, expressions, alternatives, ages, activity."""
+"""Other parts of rules: presets, expressions, alternatives, ages, activity."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.origin import Origin
 
 
 def test_an_expression_is_for_the_whole_path() -> None:
-    """GHSA-r27r-rr9v-vv37, CVE-2024-52289: unanchored patterns opened what they were not for."""
+    """GHSA-r27r-rr9v-vv37, CVE-2024-52289: unanchored patterns matched other paths."""
     for pattern in ("^/u/[0-9]+$", "/u/[0-9]+", "^/u/[0-9]+", "/u/[0-9]+$"):
         table = rules({"path_regex": pattern, "require": "public"})
         assert verdict_of(table, None, b"/u/12") is ALLOWED
@@ -39,7 +39,7 @@ def test_an_expression_is_for_the_whole_path() -> None:
 
 
 def test_an_expression_takes_linear_time() -> None:
-    """Python's own would take years for this one."""
+    """Python's own engine would take years for this one."""
     table = rules({"path_regex": "^/(a+)+$", "require": "public"})
     began = time.perf_counter()
     assert verdict_of(table, None, b"/" + b"a" * 15_000 + b"!") is NOBODY
@@ -77,10 +77,10 @@ def test_an_expression_that_cannot_be_kept_linear_is_refused(pattern: str, said:
         ({"any": []}, "any: must not be empty"),
         ({"any": [{}], "groups": ["a"]}, "groups: cannot be combined with any"),
         ({"any": [{}], "require": "public"}, "require: cannot be combined with any"),
-        ({"any": [{"require": "public"}]}, "'public' is none of authenticated, two_factor"),
+        ({"any": [{"require": "public"}]}, "'public' is not one of authenticated, two_factor"),
         ({"any": [{"max_age": "5m"}]}, "max_age: has no effect without require: two_factor"),
         ({"max_age": "5m"}, "max_age: has no effect without require: two_factor"),
-        ({"require": "two_factor", "max_age": "29s"}, "30 at least"),
+        ({"require": "two_factor", "max_age": "29s"}, "at least 30"),
         ({"require": "two_factor", "max_age": "31500ms"}, "whole seconds"),
     ],
 )
@@ -190,7 +190,7 @@ def test_alternatives_that_are_not_met_fall_through_to_no_weaker_rule() -> None:
 
 
 async def test_a_network_within_an_alternative_is_asked_at_each_request(fronts: Build) -> None:
-    """What is remembered of a path is not what somebody may there."""
+    """The result cached for a path must not include the user's permission."""
     front = await fronts(access={"rules": [ANY]})
     cookie = front.cookie(await front.opened("ops"))
     for peer, status in ((INSIDE, 200), (OUTSIDE, 403), (INSIDE, 200)):
@@ -207,7 +207,7 @@ AGED = {"path": "/admin/*", "require": "two_factor", "max_age": "10m"}
     [(0.0, ALLOWED), (599.0, ALLOWED), (600.0, FACTOR), (1e6, FACTOR), (-1.0, FACTOR)],
 )
 def test_a_factor_counts_for_as_long_as_the_rule_says(age_s: float, expected: Verdict) -> None:
-    """One from the future was noted by a clock that was wrong."""
+    """A time in the future was recorded by a clock that was wrong."""
     assert verdict_of(rules(AGED), session(factor=NOW - age_s), b"/admin/x") is expected
 
 
@@ -315,7 +315,7 @@ SPELLINGS = [
 
 
 def asked(kind: str, target: bytes) -> RequestFacts | Refuse | None:
-    """What the gate makes of a request; None for one that is not fit to be decided on."""
+    """The gate's decision on a request; None if the request is refused before."""
     values: dict[str, Any] = {"routes": [{"upstream": "http://127.0.0.1:9"}]} | STRICT[kind]
     access = {"default": "public"} | values.get("access", {})
     settings = settings_from(values | {"access": access})
@@ -336,7 +336,7 @@ def _is_ours(path: bytes) -> bool:
 
 
 def read_by_somebody(path: bytes) -> set[bytes]:
-    """A path as three careless servers take it."""
+    """A path as read by three careless servers."""
     found = {path}
     for _ in range(3):
         found |= {unquote_to_bytes(each) for each in found}
@@ -350,7 +350,7 @@ def read_by_somebody(path: bytes) -> set[bytes]:
 def test_no_spelling_reaches_what_a_stricter_rule_is_for(kind: str, target: bytes) -> None:
     found = asked(kind, target)
     if not isinstance(found, RequestFacts):
-        return  # refused, whoever asks
+        return  # refused for every user
     is_open = found.target.rule == (0 if kind == "assets" else -1)
     read = read_by_somebody(target.partition(b"?")[0])
     if kind == "assets":

@@ -1,4 +1,4 @@
-"""What is counted, alone and by several processes, and how Prometheus reads it."""
+"""Metrics of one and of several processes, and how Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROUTES = ("wiki.example.com/", "/")
 
 
 async def samples(metrics: Metrics) -> dict[str, float]:
-    """Every sample, spelt as in the exposition but for the order of its labels."""
+    """Every sample, written as in the exposition except for the order of its labels."""
     text, _ = await metrics.answer("")
     return {
         sample.name + "".join(f" {k}={v}" for k, v in sorted(sample.labels.items())): sample.value
@@ -98,7 +98,7 @@ async def test_logins_and_lockouts_are_counted() -> None:
     for record in [
         event(Kind.LOGIN, "page"),
         event(Kind.LOGIN_PENDING, "page"),
-        event(Kind.LOGIN_PENDING, "second_factor_required", REFUSED),  # told by its refusal
+        event(Kind.LOGIN_PENDING, "second_factor_required", REFUSED),  # counted by its refusal
         event(Kind.LOCKED_OUT, "user", REFUSED),
         event(Kind.FACTOR_LOCKED, "totp", REFUSED),
         event(Kind.USER_ADDED, ""),
@@ -168,7 +168,7 @@ IDLE = "doorward_upstream_connections state=idle upstream=http://app"
 async def folding(metrics: Metrics) -> None:
     while True:
         metrics.fold()
-        await asyncio.sleep(0.005)  # as a worker does once a second
+        await asyncio.sleep(0.005)  # like a worker, once a second
 
 
 async def test_whoever_is_asked_tells_of_all(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ async def test_whoever_is_asked_tells_of_all(tmp_path: Path) -> None:
     one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
     counted(one, 3, 1)
     counted(two, 4, 2)
-    two.counters.ended(FORWARDED, 0, 200, now_s(), TOLD)  # not written yet: it is waited for
+    two.counters.ended(FORWARDED, 0, 200, now_s(), TOLD)  # not written yet, so `answer` waits
     sweep = asyncio.ensure_future(folding(two))
     for asked in (one, two):
         found = await samples(asked)
@@ -208,11 +208,11 @@ async def test_what_the_dead_counted_stays_and_what_they_held_does_not(tmp_path:
     one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
     counted(one, 3, 1)
     counted(two, 4, 2)
-    two.close()  # as the end of a process does
+    two.close()  # like the end of a process
     found = await samples(one)
     assert (found[REQUESTS], found[IDLE], found["doorward_processes"]) == (7, 1, 1)
     three = Metrics(ROUTES, folder)
-    assert len(list(folder.glob("*.numbers"))) == 2  # it took over what was there
+    assert len(list(folder.glob("*.numbers"))) == 2  # it took over the earlier totals
     counted(three, 1, 5)
     sweep = asyncio.ensure_future(folding(three))
     found = await samples(one)
@@ -285,14 +285,14 @@ def test_nothing_of_an_earlier_start_is_left(tmp_path: Path) -> None:
 
 
 async def test_numbers_that_cannot_be_written_are_told_once_and_kept(tmp_path: Path) -> None:
-    """A total never falls: as long as the workers cannot be asked, nothing is told."""
+    """A total must never fall, so there is no answer while the workers' numbers are unavailable."""
     folder = clear_counters(tmp_path / "data")
     folder.rmdir()
     with structlog.testing.capture_logs() as logged:
         metrics = Metrics(ROUTES, folder)
         metrics.counters.ended(OURS, NO_ROUTE, 200, now_s(), TOLD)
         metrics.fold()
-        with pytest.raises(OSError, match="cannot be put together"):
+        with pytest.raises(OSError, match="cannot be combined"):
             await metrics.answer("")
         folder.mkdir()
         metrics.fold()

@@ -1,4 +1,5 @@
-"""Every sentence of the pages is in every catalogue of ours, and browsers get what they ask for."""
+"""Every sentence of the pages is in every catalogue, and browsers get the language that they
+prefer."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from tests.support.house import House, house, text_of
 PAGES = Path(__file__).parents[2] / "proxy" / "doorward" / "pages"
 METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2.ext:babel_extract")]
 OPTIONS = {"**/templates/**.html": {"trimmed": "true", "newstyle_gettext": "true"}}
-# Refusals that no page shows: they answer dialects and commands.
+# Refusals that no page shows, only dialects and commands.
 ELSEWHERE = {
     "This is not allowed.",
     "This user is banned.",
@@ -46,7 +47,7 @@ def refusals(root: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
 
 
 def sentences() -> set[str]:
-    """What the pages may say, in English."""
+    """All sentences of the pages, in English."""
     found = extract_from_dir(
         PAGES,
         METHODS,
@@ -182,7 +183,7 @@ async def test_an_owner_dresses_the_pages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"GIF89a", "none of"), (b"<" * 70_000, "larger"), (None, "read")]
+    ("content", "reason"), [(b"GIF89a", "not one of"), (b"<" * 70_000, "larger"), (None, "read")]
 )
 def test_a_logo_that_cannot_be_used_is_told(
     tmp_path: Path, content: bytes | None, reason: str

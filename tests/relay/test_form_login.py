@@ -1,4 +1,5 @@
-"""The login form of an application: filled in once for each session, its cookies kept here."""
+"""The login form of an application: submitted once for each session, its cookies kept by
+Doorward."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ SWITCHED = b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSet-
 
 
 class Shop:
-    """An application with a login form. It knows one password a user, and its own sessions."""
+    """An application with a login form, one password per user, and its own sessions."""
 
     def __init__(self) -> None:
         self.passwords = {"alice": "geheim&=ü +", "app": "shared"}
@@ -45,7 +46,7 @@ class Shop:
         self.heads: list[bytes] = []
         self.lock = threading.Lock()
         self.delay_s = 0.0
-        self.answer: bytes | None = None  # to logins, in place of its own
+        self.answer: bytes | None = None  # an answer to logins, instead of the normal one
         self.over = (
             b"HTTP/1.1 302 Found\r\nLocation: /login?next=x\r\nContent-Length: 4\r\n\r\nover"
         )
@@ -61,7 +62,7 @@ class Shop:
         method, target, _ = head.split(b"\r\n")[0].split(b" ")
         self.heads.append(head)
         if method == b"POST" and target == b"/login":
-            time.sleep(self.delay_s)  # others have to find a login under way
+            time.sleep(self.delay_s)  # other requests have to find a login in progress
             return self.log_in(dict(parse_qsl(body.decode(), keep_blank_values=True)), body)
         cookies = b"; ".join(values_of(head, b"cookie"))
         pairs = dict(pair.partition(b"=")[::2] for pair in cookies.split(b"; "))
@@ -195,7 +196,7 @@ async def test_a_session_that_the_application_ended_is_opened_again_once(
     assert answer.status == 200 and answer.body == b"alice:sid=s2; csrf=cs2"
     assert shop.requests[-2:] == [(b"/y", None), (b"/y", "alice")]
     shop.sessions.clear()
-    answer = await front.get("/z", cookie)  # at once again: no loop, and no third login
+    answer = await front.get("/z", cookie)  # again at once: no loop, and no third login
     assert answer.status == int(over.split(b" ")[1])
     assert len(shop.logins) == 2
 
@@ -204,7 +205,7 @@ async def test_a_session_that_the_application_ended_is_opened_again_once(
 async def test_a_discarded_answer_may_be_broken(
     fronts: Build, application: Origin, shop: Shop, body: bytes
 ) -> None:
-    """In the bytes that came with its head, before the connection could be closed."""
+    """In the bytes that were received with its head, before the connection could be closed."""
     front = await shopping(fronts, application)
     cookie = front.cookie(await front.opened())
     assert (await front.get("/x", cookie)).status == 200
@@ -220,7 +221,7 @@ async def test_a_discarded_answer_may_be_broken(
 async def test_a_cookie_that_the_application_removed_does_not_come_from_the_browser(
     fronts: Build, application: Origin, shop: Shop
 ) -> None:
-    """Another host of the domain may have set it there, for the session of somebody else."""
+    """Another host of the domain may have set it in the browser, for another user's session."""
     front = await shopping(fronts, application)
     cookie, forged = front.cookie(await front.opened()), (b"cookie", b"sid=other; own=1")
     assert (await front.get("/x", cookie)).status == 200
@@ -396,7 +397,8 @@ async def test_one_account_for_everybody_comes_from_a_file(
 async def test_a_logout_ends_the_session_that_is_kept_here(
     fronts: Build, application: Origin, shop: Shop, where: str
 ) -> None:
-    """The application's logout gets the cookies that only Doorward has, and opens no session."""
+    """The application's logout gets the cookies that only Doorward has, and does not open a
+    session."""
     route = {
         "upstream": application.url,
         "credentials": {"form": FORM},
@@ -547,7 +549,7 @@ def test_cookies_are_kept_as_their_lines_say(
     ],
 )
 def test_a_browsers_cookie_does_not_pass_in_another_spelling(spelt: bytes) -> None:
-    """Five shapes, 1: one value with several spellings compared in one spelling."""
+    """Otherwise a cookie could be smuggled in a spelling that only the application accepts."""
     jar = CookieJar()
     jar.take(b"my_sid=1", NOW)
     lines = b"cookie: own=1;%b\r\ncookie: %b;x.y=2" % (spelt, spelt)
@@ -573,10 +575,10 @@ def faulty(form: dict[str, Any], **more: Any) -> tuple[str, str]:
         ({"url": "/login"}, "fields", "required"),
         (FORM | {"url": "login"}, "url", "not a path"),
         (FORM | {"url": "//other/login"}, "url", "not a path"),
-        (FORM | {"url": "/a b"}, "url", "as clients send it"),
+        (FORM | {"url": "/a b"}, "url", "in the form that clients send"),
         (FORM | {"fields": {}}, "fields", "mapping"),
-        (FORM | {"fields": {"user": "{username}"}}, "fields", "no field has the password"),
-        (FORM | {"fields": {"a": "{password}", "b": "{token}"}}, "fields", "stands for nothing"),
+        (FORM | {"fields": {"user": "{username}"}}, "fields", "no field contains the password"),
+        (FORM | {"fields": {"a": "{password}", "b": "{token}"}}, "fields", "is not a placeholder"),
         (FORM | {"fields": {"a": "{password}\x00"}}, "fields", "control"),
         (FORM | {"success": {"status": [302, 404]}}, "status[1]", "399"),
         (FORM | {"success": {"status": []}}, "status", "empty"),

@@ -1,4 +1,4 @@
-"""Security headers that a route adds where the application sets none, on every kind of answer."""
+"""Security headers that a route adds if the application sets none, on every kind of answer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def security_lines(head: bytes) -> list[Header]:
 
 
 def sorted_lines(head: bytes) -> list[Header]:
-    """For servers that put the lines of one name together."""
+    """Sorted lines, because some servers group the lines of one name."""
     return sorted(security_lines(head))
 
 
@@ -82,7 +82,7 @@ def test_an_answer_from_a_cache_keeps_the_policies_that_it_was_stored_with() -> 
         ([(b"X-FRAME-OPTIONS", b"ALLOW-FROM https://a")], [NOSNIFF, REFERRER, POLICY]),
         ([(b"x-CONTENT-type-Options", b"")], [REFERRER, POLICY, OPTIONS, ANCESTORS]),
         ([(b"Referrer-Policy", b"unsafe-url")], [NOSNIFF, POLICY, OPTIONS, ANCESTORS]),
-        # The application's policy stands, and one about frames is added to it.
+        # The application's policy is kept, and one about frames is added.
         ([(b"Content-Security-Policy", b"script-src *")], [NOSNIFF, REFERRER, OPTIONS, ANCESTORS]),
         (
             [(b"Content-Security-Policy", b"script-src *;\tFrame-Ancestors https://a")],
@@ -95,7 +95,7 @@ def test_an_answer_from_a_cache_keeps_the_policies_that_it_was_stored_with() -> 
             ],
             [NOSNIFF, REFERRER],
         ),
-        # A policy that is only reported enforces nothing.
+        # A report-only policy enforces nothing.
         ([(b"Content-Security-Policy-Report-Only", b"frame-ancestors 'none'")], ADDED),
         # Not in a name or value of another header.
         ([(b"X-Y", b"x-frame-options: a"), (b"not-x-frame-options", b"a")], ADDED),
@@ -127,7 +127,7 @@ def test_a_policy_about_frames_is_not_written_twice() -> None:
         ({"hsts": 180}, "security_headers.hsts", "lacks a unit"),
         ({"frame": "sameorigin"}, "security_headers.frame", "same-origin"),
         ({"referrer": "none"}, "security_headers", "adds no header"),
-        ({"referrer": "self"}, "security_headers.referrer", "is none of"),
+        ({"referrer": "self"}, "security_headers.referrer", "is not one of"),
         ({"nosniff": "nosniff"}, "security_headers.nosniff", "neither true nor false"),
         ({"csp": "default-src 'self'\r\nSet-Cookie: a=1"}, "security_headers.csp", "control"),
         ({"csp": "default-src 'self'\nX: y"}, "security_headers.csp", "control"),
@@ -150,18 +150,18 @@ def test_a_wrong_value_is_named_at_the_start(value: Any, key: str, words: str) -
 def test_hsts_without_https_is_warned_of() -> None:
     route = {"upstream": "http://a", "security_headers": {"hsts": "1d"}}
     settings = settings_from({"routes": [route]})
-    assert "routes[0].security_headers.hsts: has no effect over http" in str(settings.warnings)
+    assert "routes[0].security_headers.hsts: has no effect, because" in str(settings.warnings)
     secure = settings_from({"routes": [route], "public_url": "https://a.test"})
     assert not any("hsts" in warning for warning in secure.warnings)
 
 
-# How long a session lasts
+# The remaining time of a session
 
 EXPIRES = b"x-doorward-session-expires-in"
 
 
 async def test_answers_to_a_session_say_how_long_it_lasts(fronts: Build, origin: Origin) -> None:
-    """Until it idles out or ends, whichever comes first."""
+    """Until its idle timeout or its end, whichever comes first."""
     route = {"upstream": origin.url, "session_expires": True}
     rules = [{"path": "/public/*", "require": "public"}, {"path": "/poll", "activity": False}]
     front = await fronts(routes=[route], access={"rules": rules})
@@ -173,7 +173,7 @@ async def test_answers_to_a_session_say_how_long_it_lasts(fronts: Build, origin:
 
     assert await left("/") == [b"7200"]
     front.clock.now += 600
-    assert await left("/poll") == [b"6600"]  # which is no use
+    assert await left("/poll") == [b"6600"]  # which does not count as use
     assert await left("/") == [b"7200"]
     assert (await front.get("/public/x")).values(EXPIRES) == []
     assert (await front.get("/")).values(EXPIRES) == []
@@ -181,10 +181,10 @@ async def test_answers_to_a_session_say_how_long_it_lasts(fronts: Build, origin:
     assert built is not None
     now = front.clock.now
     for ends_at, said in ((now + 60.9, [(EXPIRES, b"60")]), (now - 1, [(EXPIRES, b"0")])):
-        # However much it is used.
+        # Even if it is used.
         assert built.expiry(replace(opened.session, expires_at=ends_at), True, now) == said
     endless = replace(opened.session, expires_at=inf, idle_timeout_s=None)
-    assert built.expiry(endless, True, now) == []  # as of a token
+    assert built.expiry(endless, True, now) == []  # for example of a token
 
 
 async def test_how_long_a_session_lasts_is_for_nobodys_cache(fronts: Build, origin: Origin) -> None:
@@ -211,7 +211,7 @@ async def test_how_long_a_session_lasts_is_for_nobodys_cache(fronts: Build, orig
         ("/bare", [], b"private"),
     ):
         answer = await front.get(path, cookie)
-        assert answer.values(EXPIRES) == said, path  # and never what the application says
+        assert answer.values(EXPIRES) == said, path  # the application's value is never used
         assert answer.values(b"cache-control") == [control]
 
 
@@ -251,7 +251,7 @@ async def test_an_application_in_this_process_has_it_said(tmp_path: Path) -> Non
         assert 7100 < int(said) <= 7200
 
 
-# Over every carrier
+# Under every server
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
 APP = PLAIN + b"x-frame-options: DENY\r\nContent-Security-Policy: img-src *\r\n\r\nok"
@@ -297,7 +297,7 @@ def test_headers_are_added_to_each_kind_of_answer(deploy: Start, carrier: Carrie
 
 
 async def test_answers_of_doorwards_own_get_what_they_lack(fronts: Build, origin: Origin) -> None:
-    """They have policies already, of their own, but do not speak for the whole host."""
+    """They already have their own policies, but none for the whole host."""
     route = {"upstream": origin.url, "security_headers": ALL | {"referrer": "no-referrer"}}
     rules = [{"path": "/no", "require": "deny"}]
     proxies = {"trusted_proxies": ["192.0.2.0/24"]}

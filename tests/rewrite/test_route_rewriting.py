@@ -1,4 +1,4 @@
-"""What a route changes where it is asked to: path, Host, answers, cookies, caching, other sites."""
+"""The changes that a route's settings make: path, Host, answers, cookies, caching, other sites."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def asked(host: bytes = b"wiki.test", scheme: str = "https", target: bytes = b"/
 
 
 def put_right(line: Header, request: Accepted | None = None, **values: Any) -> bytes:
-    """The value of an answer's header after a route with these settings."""
+    """The value of an answer's header, rewritten by a route with these settings."""
     relocate = build_relocation(route(**values))
     assert relocate is not None
     ((name, value),) = relocate([line], request or asked())
@@ -72,7 +72,7 @@ async def test_the_routes_path_is_taken_off_byte_for_byte(
 async def test_the_routes_path_itself_leads_to_its_slash(
     fronts: Build, origin: Origin, query: bytes
 ) -> None:
-    """Relative links of the page would lead beside it."""
+    """Otherwise relative links on the page would lead out of it."""
     strip = {"upstream": origin.url, "rewrite": {"strip_path": True}}
     routes = [{"path": "/wiki", **strip}, {"path": "/app", "upstream": origin.url}]
     rules = [{"path": "/wiki/*", "require": "public"}, {"path": "/app/*", "require": "public"}]
@@ -106,7 +106,7 @@ async def test_a_rest_that_could_be_read_as_a_host_is_refused(
 
 
 async def test_rules_are_matched_on_the_path_that_was_sent(fronts: Build, origin: Origin) -> None:
-    """Traefik CVE-2026-40912 and others: a rewrite that leads around the check."""
+    """Traefik's CVE-2026-40912 and others: a rewrite bypassed the check."""
     routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
     rules = [
         {"path": "/wiki/admin/*", "require": "deny"},
@@ -148,7 +148,8 @@ async def test_a_chain_of_prefixes_is_carried_on_for_trusted_peers_only(
 async def test_a_value_that_reads_like_the_prefix_hides_no_other_line(
     fronts: Build, origin: Origin
 ) -> None:
-    """CVE-2022-22720, CVE-2023-25690: smuggling, had the next line been the body's length."""
+    """CVE-2022-22720, CVE-2023-25690: hiding the line with the body's length would allow
+    smuggling."""
     routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
     front = await fronts(routes=routes, **PREFIXED)
     bait = (b"foo", b"x-forwarded-prefix: /outer")
@@ -205,7 +206,7 @@ async def test_the_host_that_was_asked_is_kept_or_told(fronts: Build, origin: Or
         {"path": "/old", "upstream": origin.url, "rewrite": {"host": "old.internal"}},
     ]
     front = await fronts(routes=routes, **PUBLIC)
-    for target in ("/x", "/old", "/x"):  # the same headers, which are read once
+    for target in ("/x", "/old", "/x"):  # the same headers, which can only be read once
         await front.get(target)
     hosts = [head.split(b"\r\n")[1] for head in origin.heads]
     assert hosts == [b"host: app.test", b"host: old.internal", b"host: app.test"]
@@ -253,7 +254,7 @@ async def test_a_second_target_is_moved_as_the_request_is(fronts: Build, origin:
     assert b"destination: " + origin.url.encode() + b"/base/b\r\n" in origin.heads[0]
 
 
-# Where an application says that things are
+# Locations in the application's answers
 
 
 UNDER: dict[str, Any] = {
@@ -280,7 +281,7 @@ UNDER: dict[str, Any] = {
         (b"//wiki.test/a", b"/wiki/a"),
         (b"http://10.0.0.5:9000//evil.test", b"http://10.0.0.5:9000//evil.test"),
         (b"/\xc3\xa9", b"/wiki/\xc3\xa9"),
-        # Left as they came.
+        # Unchanged.
         (b"/wiki", b"/wiki"),
         (b"/wiki/a", b"/wiki/a"),
         (b"/wiki?a", b"/wiki?a"),
@@ -321,7 +322,7 @@ BASED = UNDER | {"upstream": "http://10.0.0.5:9000/base"}
         (b"/base?a", b"/wiki/?a"),
         (b"http://10.0.0.5:9000/base/a", b"/wiki/a"),
         (b"https://wiki.test/base/a", b"/wiki/a"),
-        # Cannot be reached from here.
+        # Not reachable through this route.
         (b"/other", b"/other"),
         (b"/based", b"/based"),
         (b"/base//evil.test", b"/wiki//evil.test"),
@@ -383,7 +384,7 @@ def test_other_headers_are_left_alone() -> None:
     | st.text("/\\\t@", max_size=6).map(lambda rest: b"http://intranet:8080" + rest.encode())
 )
 def test_no_location_is_made_that_leads_elsewhere_than_it_said(said: bytes) -> None:
-    """What is changed is a path of this host in every browser's reading."""
+    """Every rewritten value is a path on this host in every browser's reading."""
     told = put_right((b"location", said), **UNDER)
     if told != said:
         assert told.startswith(b"/wiki") and b"\t" not in told
@@ -496,7 +497,8 @@ CACHED = [
 
 @pytest.mark.parametrize(("said", "told"), CACHED, ids=ascii)
 def test_what_is_for_one_session_is_for_no_shared_cache(said: bytes, told: bytes) -> None:
-    """RFC 9111 3.5 and 5.2.2: each of these lets a shared cache keep an answer, or could."""
+    """RFC 9111 3.5 and 5.2.2: each of these allows, or could allow, a shared cache to store an
+    answer."""
     headers = lines_of(b"HTTP/1.1 200 OK\r\nX-A: 1\r\n" + said + b"\r\n\r\n")
     kept = answer_headers(headers, lambda line: False, private=True)
     assert b", ".join(value for name, value in kept if name == b"cache-control") == told
@@ -630,8 +632,8 @@ def test_a_route_that_asks_for_nothing_costs_nothing() -> None:
         ({"rewrite": {"host": "a:0"}}, "not a port"),
         ({"rewrite": {"host": "a\r\nx: y"}}, "not a host"),
         ({"cookies": {"same_site": "none"}}, "only on secure cookies"),
-        ({"cookies": {"same_site": "off"}}, "none of keep, lax"),
-        ({"cache_control": "public"}, "none of private, keep"),
+        ({"cookies": {"same_site": "off"}}, "not one of keep, lax"),
+        ({"cache_control": "public"}, "not one of private, keep"),
     ],
 )
 def test_what_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:

@@ -1,4 +1,4 @@
-"""Our own certificate: what is spoken, what is told at the start, and files that change."""
+"""Doorward's certificate: TLS versions, errors at the start, and files that change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def named(pair: Pair) -> dict[str, str]:
 
 @contextmanager
 def secured(folder: Path, authority: Authority, **more: object) -> Iterator[tuple[Live, Origin]]:
-    """A deployment that speaks TLS, before an origin."""
+    """A deployment with TLS, in front of an origin."""
     pair = authority.issue("127.0.0.1")
     with Origin((answering(OK),)) as origin:
         live = Live(
@@ -59,7 +59,7 @@ def test_requests_come_over_tls_and_the_application_is_told(
 def test_what_is_no_tls_gets_nothing_and_costs_nobody_else(
     tmp_path: Path, authority: Authority
 ) -> None:
-    """Rubbish, an old version, and a hello that never ends."""
+    """Garbage, an old TLS version, and an endless ClientHello."""
     limits = {"header_timeout": "2s"}
     with secured(tmp_path, authority, limits=limits) as (live, origin):
         for said in (b"\x00" * 600, b"\x16\x03\x01\x02\x00\x01"):
@@ -148,7 +148,7 @@ def test_files_that_do_not_fit_change_nothing_until_they_do(authority: Authority
 
 
 def test_a_link_that_is_turned_over_is_a_change(authority: Authority, tmp_path: Path) -> None:
-    """How Certbot renews and Kubernetes mounts."""
+    """Certbot renews, and Kubernetes mounts, by changing a link."""
     one, other = authority.issue("a.test", file="one"), authority.issue("a.test", file="other")
     for name, file in (("crt", one.certificate), ("key", one.key)):
         (tmp_path / name).symlink_to(file)
@@ -193,8 +193,8 @@ def test_a_file_that_cannot_be_read_is_told(authority: Authority) -> None:
         ({"upstream": "http://a", "tls": {"verify": False}}, "no upstream here is https"),
         ({"upstream": "https://a", "tls": {"key": "k.pem"}}, "without a certificate"),
         ({"upstream": "https://a", "tls": {"ca": "c.pem", "verify": False}}, "verify: false"),
-        ({"upstream": "https://a", "tls": {"server_name": "*.a"}}, "is not one name"),
-        ({"upstream": "https://a", "tls": {"server_name": "a:443"}}, "is not one name"),
+        ({"upstream": "https://a", "tls": {"server_name": "*.a"}}, "is not a single name"),
+        ({"upstream": "https://a", "tls": {"server_name": "a:443"}}, "is not a single name"),
     ],
 )
 def test_settings_of_an_upstream_that_say_nothing_are_refused(

@@ -1,4 +1,4 @@
-"""Every fault is told at once: where, what, and what to do."""
+"""All errors are reported at once, each with its place, the problem, and what to do."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ WRONG = [
     ("limits: [5]", "limits", "not a list"),
     ("routes: {upstream: 'http://a:1'}", "routes", "must be a list"),
     ("users: bob", "users", "must be a list"),
-    ("dialects: {xhr: true}", "dialects.xhr", "{} takes the defaults"),
+    ("dialects: {xhr: true}", "dialects.xhr", "{} stands for the defaults"),
     ("fast_lane: perhaps", "fast_lane", "neither true nor false"),
     ("fast_lane: 1", "fast_lane", "neither true nor false"),
     ("workers: 0", "workers", "out of bounds"),
@@ -143,8 +143,8 @@ WRONG = [
     ("listen: 0.0.0.0:80", "public_url", "is required, as listen is 0.0.0.0:80"),
     ("listen: '[::]:80'", "public_url", "is required"),
     ("listen: unix:/a.sock", "public_url", "is required"),
-    ("admin_listen: 127.0.0.1:8080", "admin_listen", "takes the place of listen"),
-    ("admin_listen: 0.0.0.0:8080", "admin_listen", "takes the place of listen"),
+    ("admin_listen: 127.0.0.1:8080", "admin_listen", "is the same address as listen"),
+    ("admin_listen: 0.0.0.0:8080", "admin_listen", "is the same address as listen"),
     ("public_url: wiki.example.com", "public_url", "does not begin with http://"),
     ("public_url: ftp://a", "public_url", "does not begin with http://"),
     ("public_url: 'https:a'", "public_url", "does not begin with http://"),
@@ -156,13 +156,13 @@ WRONG = [
     ("public_url: 'https://a b'", "public_url", "white space"),
     ("public_url: 'https://[::1'", "public_url", "not a URL"),
     ("public_url: https://-a.de", "public_url", "not a host name"),
-    # Who is believed.
+    # Trusted proxies.
     ("trusted_proxies: [10.0.0.1/8]", "trusted_proxies[0]", "write 10.0.0.0/8"),
     ("trusted_proxies: ten", "trusted_proxies", "not a network"),
     ("trusted_proxies: ['::ffff:10.0.0.0/104']", "trusted_proxies[0]", "write 10.0.0.0/8"),
     ("trusted_headers: X-Forwarded-Port", "trusted_headers", "did you mean x-forwarded-port?"),
     ("trusted_headers: x-forwarded-port", "trusted_headers", "there is no trusted proxy"),
-    ("admin_hosts: ['*']", "admin_hosts[0]", "not one name"),
+    ("admin_hosts: ['*']", "admin_hosts[0]", "not a single name"),
     # Places.
     ("data_dir: ''", "data_dir", "not a path"),
     ("storage: mysql://a/b", "storage", "neither sqlite nor"),
@@ -185,9 +185,9 @@ WRONG = [
     ("routes: [{upstream: 'http://127.0.0.1:8080'}]", "routes[0].upstream", "Doorward itself"),
     ("routes: [{upstream: 'http://a', path: x}]", "routes[0].path", "does not begin with /"),
     ("routes: [{upstream: 'http://a', path: '/x/*'}]", "routes[0].path", "everything below it"),
-    ("routes: [{upstream: 'http://a', path: /.doorward/x}]", "routes[0].path", "own"),
+    ("routes: [{upstream: 'http://a', path: /.doorward/x}]", "routes[0].path", "belong"),
     ("routes: [{upstream: 'http://a', host: }]", "routes[0].host", "is empty"),
-    ("routes: [{upstream: 'http://a', host: '*'}]", "routes[0].host", "leave host out"),
+    ("routes: [{upstream: 'http://a', host: '*'}]", "routes[0].host", "omit host"),
     ("routes: [{upstream: 'http://a', host: 'a.*.b'}]", "routes[0].host", "*.example.com"),
     ("routes: [{upstream: 'http://a', host: 'a:80'}]", "routes[0].host", "more than a host"),
     ("routes: [{upstream: 'http://a', identity: remote_user}]", "routes[0].identity", "did you"),
@@ -196,25 +196,25 @@ WRONG = [
         "routes[1]",
         "host and path of routes[0]",
     ),
-    # Rules. A demand or condition that got lost must not pass for one never made.
-    ("access: {default: open}", "access.default", "none of deny, public"),
+    # Rules. A requirement or condition without a value must not count as absent.
+    ("access: {default: open}", "access.default", "not one of deny, public"),
     ("access: {default: }", "access.default", "is empty"),
     ("access: {rules: [{path: }]}", "access.rules[0].path", "is empty"),
     ("access: {rules: [{path: off}]}", "access.rules[0].path", "does not begin with /"),
     ("access: {rules: [{groups: }]}", "access.rules[0].groups", "must not be empty"),
     ("access: {rules: [{groups: []}]}", "access.rules[0].groups", "must not be empty"),
     ("access: {rules: [{methods: get}]}", "access.rules[0].methods", "write GET"),
-    ("access: {rules: [{methods: '*'}]}", "access.rules[0].methods", "leave methods out"),
+    ("access: {rules: [{methods: '*'}]}", "access.rules[0].methods", "omit methods"),
     ("access: {rules: [{groups: 'a,b'}]}", "access.rules[0].groups", "no comma"),
-    ("access: {rules: [{path: '/a*b'}]}", "access.rules[0].path", "one whole segment"),
-    ("access: {rules: [{path: '/a/**'}]}", "access.rules[0].path", "one whole segment"),
+    ("access: {rules: [{path: '/a*b'}]}", "access.rules[0].path", "stands for a segment"),
+    ("access: {rules: [{path: '/a/**'}]}", "access.rules[0].path", "stands for a segment"),
     ("access: {rules: [{path: '/a?b'}]}", "access.rules[0].path", "query"),
     ("access: {rules: [{path: '/a#b'}]}", "access.rules[0].path", "fragment"),
     ("access: {rules: [{path: '/a%2'}]}", "access.rules[0].path", "two hexadecimal digits"),
     ("access: {rules: [{path: '/ä b'}]}", "access.rules[0].path", "/%C3%A4%20b"),
-    ("access: {rules: [{path: '/a\\b'}]}", "access.rules[0].path", "parted by /"),
+    ("access: {rules: [{path: '/a\\b'}]}", "access.rules[0].path", "separated by /"),
     ("access: {rules: [{path: /a/%2e./b}]}", "access.rules[0].path", "dot segment"),
-    ("access: {rules: [{path: /.doorward/*}]}", "access.rules[0].path", "own"),
+    ("access: {rules: [{path: /.doorward/*}]}", "access.rules[0].path", "belong"),
     ("access: {rules: [{host: 'a/b'}]}", "access.rules[0].host", "more than a host"),
     ("access: {rules: [{networks: 10.0.0.1/8}]}", "access.rules[0].networks", "10.0.0.0/8"),
     ("access: {rules: [{require: deny, users: a}]}", "access.rules[0].users", "has no effect"),
@@ -225,12 +225,12 @@ WRONG = [
     (
         "users: [{username: bob, password_hash: $argon2id$v}]",
         "users[0].password_hash",
-        "not a whole",
+        "not a complete",
     ),
     (f"users: [{user('bob')}, {user('BOB')}]", "users[1].username", "spelt 'bob'"),
     (f"users: [{user('ﬁn')}, {user('FIN')}]", "users[1].username", "spelt 'ﬁn'"),
     (f"users: [{user(EMPTY)}]", "users[0].username", "1 to 190"),
-    (f"users: [{user(EDGE)}]", "users[0].username", "edges"),
+    (f"users: [{user(EDGE)}]", "users[0].username", "either end"),
     (f"users: [{user(CONTROL)}]", "users[0].username", "no control characters"),
     (f"users: [{user('b' * 191)}]", "users[0].username", "1 to 190"),
     (f"users: [{user('bob', ', email: bob')}]", "users[0].email", "not an e-mail address"),
@@ -277,9 +277,9 @@ WRONG = [
     ("email: {smtp: 'smtp://a/b', from: a@b.de}", "email.smtp", "more than"),
     ("email: {smtp: 'smtp://u:p@@a b', from: a@b.de}", "email.smtp", "not the URL of a mail"),
     ("email: {smtp: 'smtp://a b', from: a@b.de}", "email.smtp", "not the URL of a mail server"),
-    ("data_dir: ~/data", "data_dir", "only shells replace"),
+    ("data_dir: ~/data", "data_dir", "only shells expand"),
     ("listen: '[::ffff:127.0.0.1]:80'", "listen", "write 127.0.0.1 without brackets"),
-    ("listen: unix:~/door.sock", "listen", "only shells replace"),
+    ("listen: unix:~/door.sock", "listen", "only shells expand"),
 ]
 
 
@@ -345,14 +345,14 @@ DOCUMENTS: list[tuple[bytes, int | None, str]] = [
     (b"- a\n", 1, "not a mapping"),
     (b"a: b\n c: [\n", 2, "is not indented like the lines it belongs to"),
     (b"listen: a: b\n", 1, "not valid YAML"),
-    (b"limits:\n\tbody_bytes: 1\n", 2, "is indented with a tab; YAML takes spaces only"),
+    (b"limits:\n\tbody_bytes: 1\n", 2, "is indented with a tab; YAML only allows spaces"),
     (b"limits:\n  body_bytes: 1\n\theader_bytes: 2\n", 3, "is indented with a tab"),
     (b"routes:\n  - upstream: http://a\n \t path: /\n", 3, "is indented with a tab"),
     (b"routes:\n  - upstream: http://a\n   path: /\n", 3, "is not indented like"),
     (b"routes:\n  - upstream: http://a\n      path: /\n", 3, "is not indented like"),
     (b"routes:\n- upstream: http://a\n path: /\n", 3, "is not indented like"),
     (b"limits:\n    body_bytes: 1\n  header_bytes: 2\n", 3, "is not indented like"),
-    (b"access:\n  rules:\n    - path: /x\n   - path: /y\n", 4, "dashes of one list"),
+    (b"access:\n  rules:\n    - path: /x\n   - path: /y\n", 4, "dashes of a list"),
     (b" listen: x\nroutes: []\n", 2, "is not indented like"),
     (b"listen: x\n  routes: []\n", 2, "is not indented like"),
     (b"listen: [::]:80\n", 1, "not valid YAML"),
@@ -364,7 +364,7 @@ DOCUMENTS: list[tuple[bytes, int | None, str]] = [
     (b"a: !secret x\n", 1, "tag"),
     (b"a: &a [*a]\n", 1, "anchor"),
     (b"a: *b\n", 1, "anchor"),
-    (b"? [a]\n: b\n", 1, "plain word"),
+    (b"? [a]\n: b\n", 1, "plain text"),
     (b"a: &a {b: 1}\nc: {<<: *a}\n", 2, "<<"),
     (b"a: " + b"[" * 50 + b"]" * 50 + b"\n", 1, "nested too deeply"),
     (b"a: " + b"[" * 500_000 + b"\n", 1, ""),
@@ -391,7 +391,7 @@ def test_aliases_that_unfold_without_end_are_refused_quickly(tmp_path: Path) -> 
     )
     file = tmp_path / "bomb.yaml"
     file.write_text(bomb)
-    with pytest.raises(InvalidSettings, match="unfolds to too many values"):
+    with pytest.raises(InvalidSettings, match="expands to too many values"):
         load_settings(file, {})
 
 
@@ -417,7 +417,7 @@ VALUES = st.recursive(
 
 
 def nested(path: tuple[str, ...], value: object) -> object:
-    """Returns the value at that place, in lists and out of them as the models have it."""
+    """Returns the value at that place in the models."""
     for depth in range(len(path), 0, -1):
         value = {path[depth - 1]: value}
         if path[: depth - 1] in {("routes",), ("access", "rules"), ("users",)}:

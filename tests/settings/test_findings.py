@@ -1,4 +1,4 @@
-"""What `config check` finds although it is valid, and what it leaves alone."""
+"""Valid settings that `config check` reports, and those that it does not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PUBLIC = {"require": "public", "methods": READ}
 )
 def test_a_rule_that_never_applies_is_found(first: dict[str, Any], second: dict[str, Any]) -> None:
     assert found(first, second) == [
-        "access.rules[1]: never applies, because access.rules[0] decides all of it first;"
+        "access.rules[1]: never applies, because access.rules[0] already decides all its requests;"
         " move it up, or remove it"
     ]
     if first != second:
@@ -85,7 +85,7 @@ def test_a_rule_that_a_weaker_one_decides_part_of_is_found(
     weak: dict[str, Any], strong: dict[str, Any]
 ) -> None:
     assert found(weak, strong) == [
-        "access.rules[1]: requires more than access.rules[0], which decides some of it first;"
+        "access.rules[1]: requires more than access.rules[0], which already decides some requests;"
         " move it up, or make the other one narrower"
     ]
     assert found(strong, weak) == []
@@ -95,14 +95,13 @@ def test_a_rule_of_a_route_that_takes_other_paths_is_found() -> None:
     rules = [{"path": "/admin/*"}, {"path": "/wiki/*"}]
     route = {"path": "/wiki", "upstream": "http://a", "rules": rules}
     (finding,) = found(routes=[route])
-    assert finding.startswith(
-        "routes[0].rules[0]: never applies, because the route takes only /wiki"
-    )
+    assert finding.startswith("routes[0].rules[0]: never applies, because the route only has /wiki")
 
 
 def test_an_expression_that_looks_unanchored_is_found() -> None:
     assert found({"path_regex": "^/u/[0-9]+"}) == [
-        "access.rules[0].path_regex: is not anchored, but always has to match the whole path;"
+        "access.rules[0].path_regex: is not anchored, but a pattern always has to match the whole"
+        " path;"
         " write it as ^…$"
     ]
 
@@ -111,8 +110,7 @@ def test_an_expression_that_looks_unanchored_is_found() -> None:
 def test_a_public_rule_for_writing_is_found(methods: list[str] | None) -> None:
     rule = {"path": "/a", "require": "public"} | ({} if methods is None else {"methods": methods})
     assert found(rule) == [
-        "access.rules[0]: also allows everybody to write; add methods: [GET, HEAD] to allow"
-        " only reading"
+        "access.rules[0]: also lets everybody write; add methods: [GET, HEAD] to allow reading only"
     ]
 
 

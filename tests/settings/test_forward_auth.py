@@ -1,4 +1,4 @@
-"""The settings of forward-auth: what they allow routes to leave out, and what they refuse."""
+"""The settings of forward-auth: what routes may omit, and invalid values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_portal_is_public_url_unless_it_is_named() -> None:
         ({"forward_auth": {}}, "forward_auth.hosts: is required"),
         ({"forward_auth": {"hosts": []}}, "forward_auth.hosts: must not be empty"),
         ({"forward_auth": {"hosts": ["*"]}}, r"forward_auth.hosts\[0\]: '\*' is not a host"),
-        ({"forward_auth": {"hosts": ["https://a.test"]}}, "is more than a host"),
+        ({"forward_auth": {"hosts": ["https://a.test"]}}, "contains more than a host"),
         ({"forward_auth": {**ASKED, "portal": "auth.example.com"}}, "forward_auth.portal: "),
         ({"forward_auth": {**ASKED, "portal": "https://a.test/x"}}, "forward_auth.portal: "),
         ({"forward_auth": {**ASKED, "aliases": ["okta"]}}, "forward_auth.aliases"),
@@ -81,7 +81,7 @@ def test_a_login_holds_for_the_hosts_of_the_domain_of_its_cookie() -> None:
         (".example.com", "is not a host name"),
         ("*.example.com", "is not a domain"),
         ("192.0.2.1", "is not a domain"),
-        ("example.com:443", "is more than a host"),
+        ("example.com:443", "contains more than a host"),
         ("example.org", "public_url: https://auth.example.com is outside of example.org"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Key files: what one holds, who may read it, how the first one is made."""
+"""Key files: their content, who may read them, and how the first one is created."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_link_as_kubernetes_makes_is_followed(tmp_path: Path) -> None:
 
 
 def test_a_secret_of_kubernetes_is_read_through_its_links(tmp_path: Path) -> None:
-    """`key` → `..data/key`, `..data` → a folder named by the time of the mount."""
+    """`key` → `..data/key`, `..data` → a folder named after the time of the mount."""
     mounted = tmp_path / "..2026_01_01_00_00_00.1"
     mounted.mkdir()
     key_file(mounted / "key", mode=0o400)
@@ -92,10 +92,10 @@ def status(mode: int, user: int, group: int) -> os.stat_result:
     [
         (0o600, 10001, 10001, True),
         (0o400, 10001, 10001, True),
-        (0o600, 0, 0, True),  # what it may not read, it cannot open
+        (0o600, 0, 0, True),  # it cannot open a file that it may not read
         (0o440, 0, 10001, True),  # Kubernetes with fsGroup
         (0o640, 0, 2000, True),
-        (0o640, 10001, 10001, False),  # a group of its own choice
+        (0o640, 10001, 10001, False),  # a group that it chose itself
         (0o640, 0, 3000, False),
         (0o660, 0, 10001, False),
         (0o450, 0, 10001, False),
@@ -113,7 +113,7 @@ def test_a_key_of_root_may_be_read_by_the_group_of_the_process(
 @pytest.mark.outside
 @pytest.mark.parametrize("user", [10001, 0, 500])
 def test_a_file_is_private_after_the_command_of_the_hint(tmp_path: Path, user: int) -> None:
-    """The shell runs the hint; `chown` and `chgrp` only note their owner, as it takes root."""
+    """A shell runs the hint. `chown` and `chgrp` are replaced, because they require root."""
     file = key_file(tmp_path / "the key", mode=0o644)
     owners = {"user": user, "group": 0}
     with pytest.raises(UnusableFile) as caught:
@@ -136,7 +136,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> Non
     file = key_file(tmp_path / "key", mode=mode)
     (tmp_path / "link").symlink_to("key")
     for path in (file, tmp_path / "link"):
-        with pytest.raises(InvalidSettings, match=f"its mode is 0{mode:o}; run: chmod 600"):
+        with pytest.raises(InvalidSettings, match=rf"\(mode 0{mode:o}\); run: chmod 600"):
             read_keys(settings(tmp_path, path))
 
 
@@ -167,7 +167,7 @@ def test_every_faulty_file_is_named(tmp_path: Path) -> None:
         ("secret_files[1]", "does not exist"),
         ("secret_files[2]", "is not a file"),
         ("secret_files[3]", "is not a file"),
-        ("secret_files[4]", "contains the key of an earlier file"),
+        ("secret_files[4]", "contains the same key as an earlier file"),
     ]
 
 
@@ -193,7 +193,7 @@ def test_a_data_dir_that_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
 def test_a_data_dir_without_write_permission_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Root may write everywhere, so the system's answer is given here.
+    # Root can write everywhere, so the test simulates the system's error.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(InvalidSettings, match=r"data_dir: .* cannot be written to"):
         ensure_data_dir(settings(tmp_path))

@@ -1,4 +1,4 @@
-"""Where settings come from: the file, the environment over it, files the environment names."""
+"""The sources of settings: the file, the environment, and files named in the environment."""
 
 from __future__ import annotations
 
@@ -225,13 +225,13 @@ def test_unknown_variables_are_warned_about_but_not_those_of_kubernetes(load: Lo
 def test_a_variable_for_a_part_of_a_list_names_the_one_for_the_list(load: Load, name: str) -> None:
     (warning,) = load(**{name: "http://127.0.0.1:8"}).warnings
     assert warning.startswith(f"{name} is not a setting")
-    assert warning.endswith("set DOORWARD_ROUTES to the whole list")
+    assert warning.endswith("set DOORWARD_ROUTES to the complete list")
 
 
 def test_routes_in_the_environment_that_cannot_be_read_are_the_fault(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Not that there is no file, which nobody wanted."""
+    """Not the missing file, which is not needed."""
     monkeypatch.chdir(tmp_path)
     for environ in ({"DOORWARD_ROUTES": "["}, {"DOORWARD_ROUTES_FILE": str(tmp_path / "gone")}):
         with pytest.raises(InvalidSettings) as caught:
@@ -253,7 +253,7 @@ def test_a_secret_may_come_from_a_file(load: Load, tmp_path: Path) -> None:
 
 def test_a_secret_is_not_given_twice(faults: Faults, tmp_path: Path) -> None:
     (fault,) = faults(DOORWARD_STORAGE="sqlite", DOORWARD_STORAGE_FILE=str(tmp_path / "none"))
-    assert fault.key == "storage" and "both give it" in fault.message
+    assert fault.key == "storage" and "both set it" in fault.message
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_data_of_a_file_of_the_system_is_in_var_lib(
 def test_data_beside_a_file_of_the_system_is_not_left_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until 0.1 it was beside the file there, too: an empty database would lock everybody out."""
+    """Until 0.1, it was next to the file: a new, empty database would lock out every user."""
     etc, lib = tmp_path / "etc", tmp_path / "lib"
     monkeypatch.setattr(load, "_SYSTEM", etc)
     monkeypatch.setattr(load, "_SYSTEM_DATA", lib)

@@ -1,4 +1,4 @@
-"""The `doorward` command: whether to read a command or to be a server."""
+"""The entry point of `doorward`: run a command, or become a server."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import sys
 from doorward.start.arguments import ServeArguments, read_arguments
 from doorward.start.reports import say
 
-INTERRUPTED = 130  # by Ctrl-C, as shells and typer have it
-# Why a file cannot be written that is open: the disk or the quota is full, or the device fails.
+INTERRUPTED = 130  # the status after Ctrl-C, as in shells and typer
+# Reasons why an open file cannot be written: the disk or the quota is full, or the device fails.
 UNWRITABLE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 
 
 def main() -> None:
-    """The script's entry: faults that a person can mend end in one sentence, not a traceback."""
+    """The script's entry point. Errors that a user can fix end in one sentence, not a traceback."""
     _write_everywhere()
     try:
         arguments = read_arguments(sys.argv[1:])
         if arguments is not None:
             sys.exit(_serve(arguments))
-        from doorward.cli.main import app  # a server would keep it
+        from doorward.cli.main import app  # a server would keep it in memory
 
         _replace_closed_streams()
         app()
-    except KeyboardInterrupt:  # while libraries are imported: afterwards typer sees it
+    except KeyboardInterrupt:  # during imports; later, typer handles it
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as fault:
-        # Other files' errors have a name. What those of sockets say is in no list.
+        # Errors of other files contain a file name; errors of sockets are not in UNWRITABLE.
         if fault.filename is not None or fault.errno not in UNWRITABLE:
             raise
         _leave_unwritten(fault)
 
 
 def _leave_unwritten(fault: OSError) -> None:
-    """End a command whose output was not written, as a file is cut when the disk is full."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter would try again as it ends
+    """End a command whose output could not be written, for example because the disk is full."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter would try again at exit
     say(f"The output could not be written: {fault.strerror}.")
     sys.exit(1)
 
@@ -54,14 +54,14 @@ def _replace_closed_streams() -> None:
 
 def _serve(arguments: ServeArguments) -> int:
     _load_without_rich()
-    from doorward.start.serve import serve  # a command does not wait for it
+    from doorward.start.serve import serve  # so that a command does not wait for it
 
     return serve(arguments.config)
 
 
 def _load_without_rich() -> None:
-    """Load structlog as if rich was not installed. It draws tracebacks with rich, which Doorward
-    does not ask for (`observe/logs.py`) and a server would keep: 4 MiB."""
+    """Import structlog as if rich were not installed. structlog uses rich for tracebacks, which
+    Doorward turns off (`observe/logs.py`), and rich takes 4 MiB of a server's memory."""
     sys.modules["rich"] = None  # type: ignore[assignment]  # which makes `import rich` fail
     try:
         import structlog  # noqa: F401
@@ -70,8 +70,8 @@ def _load_without_rich() -> None:
 
 
 def _write_everywhere() -> None:
-    """A character that the terminal's encoding lacks is written as its escape: a name must not end
-    a command halfway. The standard streams are text files unless somebody replaced them."""
+    """Write characters that the terminal's encoding lacks as escapes, so that a name cannot abort a
+    command. The standard streams are text files unless they were replaced."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,5 +1,5 @@
-"""How a command works on the live storage: the core opened for one job, refusals as one line and an
-exit status. It knows no single command.
+"""Runs a command's work on the live storage: opens the core, and turns refusals into one line and
+an exit status. Must not know any particular command.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ WRONG_USAGE = 2
 
 
 def leave(message: str, status: int) -> NoReturn:
-    """Ends the command with one line on standard error."""
+    """End the command with one line on standard error."""
     typer.echo(message, err=True)
     raise typer.Exit(status)
 
 
 def with_accounts(config: Path | None, job: Callable[[Accounts], Awaitable[Result]]) -> Result:
-    """What the job returns. Ends the command: 1 when refused, 2 when storage cannot be opened."""
-    import asyncio  # slow, and a command that is used wrongly does without
+    """Run the job and return its result. Ends the command with status 1 if the core refuses, or 2
+    if storage cannot be opened."""
+    import asyncio  # a slow import, which a wrong use of the command does not need
 
     settings = settings_or_exit(config)
     with _no_log():
@@ -44,7 +45,8 @@ def with_accounts(config: Path | None, job: Callable[[Accounts], Awaitable[Resul
 
 @contextmanager
 def _no_log() -> Iterator[None]:
-    """A command says itself what is wrong: log lines would stand within its output."""
+    """Turn the log off: a command reports errors itself, and log lines would appear in its
+    output."""
     import logging
 
     import structlog
@@ -58,7 +60,7 @@ def _no_log() -> Iterator[None]:
 
 
 async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]) -> Result:
-    # Storage is the slow import: a command that is used wrongly need not wait for it.
+    # Importing storage is slow, and a wrong use of the command does not need it.
     from doorward.accounts.audit.audit_log import COMMAND, Origin, act_as
     from doorward.accounts.refusals import Refusal
     from doorward.wiring.accounts import build_accounts
@@ -75,7 +77,7 @@ async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]
 
 
 def _tell(settings: Settings) -> Callable[[Record], None] | None:
-    """Where records of a command's changes go in addition to the database. Nothing is mixed into
+    """The sink for records of a command's changes, in addition to the database. It never writes to
     the command's standard output."""
     from doorward.observe.audit import STDOUT, open_sink
 
@@ -84,7 +86,7 @@ def _tell(settings: Settings) -> Callable[[Record], None] | None:
 
 @contextmanager
 def _faults() -> Iterator[None]:
-    """What stops the start ends a command too, in the same words."""
+    """Errors that prevent a start also end a command, with the same message."""
     from doorward.settings import InvalidSettings
     from doorward.storage import StorageFault
 
@@ -98,17 +100,17 @@ def _faults() -> Iterator[None]:
 
 
 def owner() -> Owner:
-    """The actor of a command: somebody with access to the machine may do everything."""
+    """The actor of a command: a person with access to the machine may do everything."""
     from doorward.accounts.permissions import OWNER
 
     return OWNER
 
 
 def confirm_or_leave(question: str, yes: bool) -> None:
-    """Asks on a terminal; without one only `--yes` lets the command continue."""
+    """Ask on a terminal. Without one, the command only continues with `--yes`."""
     if yes:
         return
     if not sys.stdin.isatty():
-        leave("Nothing was changed. Use --yes, because there is no terminal to ask on.", REFUSED)
+        leave("Nothing was changed. Use --yes to confirm, because there is no terminal.", REFUSED)
     if not typer.confirm(question):
         leave("Nothing was changed.", REFUSED)

@@ -1,6 +1,6 @@
 """`doorward audit`: the records of logins, failures and changes, shown and followed.
 
-It knows how to choose and print records; what is recorded is the core's business.
+It knows how to select and print records; the core decides what is recorded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from doorward.wiring.accounts import Accounts
 
 FOLLOW_S = 1.0
-# PostgreSQL hands out numbers before commit: a record may appear behind one that was shown.
+# PostgreSQL assigns numbers before commit, so a record may appear after one with a higher number.
 OVERLAP = 200
 
 
@@ -72,7 +72,7 @@ def _seconds(since: str) -> float:
 
 
 async def _username(accounts: Accounts, name: str | None) -> str | None:
-    """The name as records have it; a user that was deleted is found as it was called."""
+    """The name in the form that records have; a deleted user is found by its former name."""
     from doorward.accounts.refusals import UserNotFound
 
     if name is None:

@@ -1,5 +1,5 @@
 """Knows the commands about the configuration: check, show, example, schema.
-It must not know single settings."""
+It must not know any particular setting."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def check(
 ) -> None:
     """Check the configuration and list every error.
 
-    Findings are what is valid and probably not meant, such as a rule that never applies."""
+    Findings are settings that are valid but probably not intended, such as a rule that never
+    applies."""
     from doorward.settings import InvalidSettings, list_findings
 
     try:
@@ -104,7 +105,7 @@ def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def example(config: ConfigOption = None) -> None:
-    """Print every setting with its default and a sentence, as a file to start from."""
+    """Print a configuration file with every setting, its default and a description."""
     from importlib.resources import files
 
     typer.echo((files("doorward.settings") / "doorward.yaml").read_text(encoding="utf-8"), nl=False)

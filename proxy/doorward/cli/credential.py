@@ -1,6 +1,6 @@
 """`doorward user credential …`: users' own accounts at applications, on the live storage.
 
-It knows how to ask and to print; which routes take them is the core's business.
+It knows how to ask and print; the core knows which routes accept them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def list_credentials(
 
 
 def _describe(one: SealedCredential) -> dict[str, object]:
-    """What is printed of it; the keys are part of the command's interface."""
+    """The printed form; its keys are part of the command's interface."""
     return {"route": one.route, "username": one.account, "set_at": format_time(one.set_at)}
 
 

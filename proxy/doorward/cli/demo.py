@@ -1,6 +1,6 @@
 """`doorward demo`: a temporary Doorward in front of a guest book or another application.
 
-It knows how the parts of a demonstration are started and cleaned away, and not what they do.
+It knows how to start and clean up the parts of the demonstration, and must not know what they do.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ UpstreamOption = Annotated[
 ListenOption = Annotated[
     str,
     typer.Option(
-        "--listen", metavar="HOST:PORT", help="Address to listen on; port 0 takes any free port."
+        "--listen",
+        metavar="HOST:PORT",
+        help="Address to listen on; port 0 stands for any free port.",
     ),
 ]
 
@@ -82,13 +84,13 @@ def demo(upstream: UpstreamOption = None, listen: ListenOption = ANY_PORT) -> No
 
 @contextmanager
 def end_quietly() -> Iterator[None]:
-    """While things start, SIGTERM and a closed terminal end it like Ctrl-C does."""
+    """During the start, SIGTERM and a closed terminal end it like Ctrl-C."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     def hang_up(number: int, frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGTERM)  # once it serves, the server has that one
+        signal.raise_signal(signal.SIGTERM)  # the server handles SIGTERM once it runs
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, hang_up)
@@ -100,7 +102,7 @@ def end_quietly() -> Iterator[None]:
 
 @contextmanager
 def ignore_interrupts() -> Iterator[None]:
-    """Once the inside is over, no signal counts: a second Ctrl-C must not stop the cleaning."""
+    """Ignore signals after the block: a second Ctrl-C must not interrupt the clean-up."""
     try:
         yield
     finally:
@@ -110,9 +112,11 @@ def ignore_interrupts() -> Iterator[None]:
 
 @contextmanager
 def guest_book() -> Iterator[str]:
-    """The guest book's address, while it runs. It ends with us, however we end: it watches a pipe.
+    """Run the guest book, and yield its address. It watches a pipe, so it always ends with this
+    process.
 
-    In a session of its own, so that Ctrl-C reaches us alone and the last requests are answered.
+    It has a session of its own, so that Ctrl-C only reaches this process, and the last requests are
+    answered.
     """
     command = [sys.executable, "-m", "doorward.cli.guestbook", "--port", "0", "--with-parent"]
     process = subprocess.Popen(  # noqa: S603 - our own module under our own interpreter
@@ -134,7 +138,7 @@ def guest_book() -> Iterator[str]:
 
 
 def read_address(process: subprocess.Popen[str]) -> str:
-    """The address that the guest book says it listens on."""
+    """Read the address on which the guest book listens."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
@@ -147,7 +151,7 @@ def read_address(process: subprocess.Popen[str]) -> str:
 
 
 def choose_host(listen: str) -> str:
-    """The same with a free port of that host in place of port 0."""
+    """Replace port 0 with a free port of that host."""
     host, _, port = listen.rpartition(":")
     if port != "0":
         return listen
@@ -158,15 +162,15 @@ def choose_host(listen: str) -> str:
 
 
 def format_url(listen: str) -> str:
-    """What to type to get there from this machine."""
+    """The URL to open on this machine."""
     host, _, port = listen.rpartition(":")
     return f"http://{HERE.get(host, host)}:{port}"
 
 
 def settings_in(directory: Path, upstream: str, listen: str) -> Settings:
-    """The settings of the demonstration, through a file as everybody writes one.
+    """Write the demonstration's settings to a configuration file, and load it.
 
-    The environment is not read: settings of another instance would take part in this one.
+    The environment is not read, because it may contain settings of another instance.
     """
     from doorward.settings import InvalidSettings, load_settings
 
@@ -188,7 +192,7 @@ def settings_in(directory: Path, upstream: str, listen: str) -> Settings:
 
 
 def serve_demo(settings: Settings) -> None:
-    """Serve until a signal; the user is made first, and shown when the address answers."""
+    """Serve until a signal. The user is created first, and shown once the address answers."""
     from doorward.observe.logs import configure_logs
     from doorward.start.serve import serve_settings
 
@@ -204,8 +208,8 @@ def serve_demo(settings: Settings) -> None:
 
 
 def end_with_terminal() -> None:
-    """Have the server stop when its terminal is closed: nobody else would stop a demonstration. Any
-    other SIGHUP is ignored, as by `doorward serve`."""
+    """Stop the server if its terminal is closed, because nothing else would stop a demonstration.
+    Any other SIGHUP is ignored, as in `doorward serve`."""
     from doorward.server import ignored
 
     had_one = has_terminal()
@@ -228,7 +232,7 @@ def has_terminal() -> bool:
 
 
 async def add_user(settings: Settings) -> str:
-    """The new password of the demonstration's user, who may do everything."""
+    """Create the demonstration's user, who may do everything, and return the password."""
     from doorward.accounts import randomness
     from doorward.wiring.accounts import build_accounts
 
@@ -239,7 +243,7 @@ async def add_user(settings: Settings) -> str:
 
 
 def tell(settings: Settings, password: str) -> None:
-    """What to know, one line each, and what to try next."""
+    """Print the facts, one per line, and what to try next."""
     from doorward import paths
 
     url = settings.public_url

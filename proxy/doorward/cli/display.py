@@ -1,4 +1,4 @@
-"""What commands print of a user: the keys of the JSON, the lines and the table for people.
+"""How commands print users: as JSON, lines or a table.
 
 It must not know how a user is changed.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def describe_user(user: User) -> dict[str, object]:
-    """What is printed of a user; the keys are part of the command's interface."""
+    """The printed form of a user; its keys are part of the command's interface."""
     created = datetime.fromtimestamp(user.created_at, UTC)
     return {
         "username": user.username,
@@ -36,7 +36,7 @@ def describe_user(user: User) -> dict[str, object]:
 
 
 async def describe_with_factors(accounts: Accounts, user: User) -> dict[str, object]:
-    """The same with what only a look at one user is worth."""
+    """The same, with details that are only printed for a single user."""
     factors = accounts.second_factors
     return describe_user(user) | {
         "second_factors": list(await factors.list_enabled(user)),
@@ -45,7 +45,7 @@ async def describe_with_factors(accounts: Accounts, user: User) -> dict[str, obj
 
 
 def format_value(value: object) -> str:
-    """A value as people read it."""
+    """A value as text for people."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

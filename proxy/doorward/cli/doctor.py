@@ -1,6 +1,6 @@
-"""`doorward doctor`: what is wrong with an installation, and what to do.
+"""`doorward doctor`: problems of an installation, and how to fix them.
 
-It knows how to print; what is looked at, the doctor knows.
+It knows how to print; `doctor` knows what to check.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def doctor(
     config: ConfigOption = None,
-    url: Annotated[str | None, typer.Option(help="Also check this URL as users open it.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Also check this URL, at which users open the site.")
+    ] = None,
     user: Annotated[str | None, typer.Option(help="Also log in at --url as this user.")] = None,
     password_stdin: Annotated[
         bool,
@@ -36,7 +38,7 @@ def doctor(
     if user is not None and (url is None or not password_stdin):
         leave("--user needs --url and --password-stdin.", WRONG_USAGE)
     if url is not None and not url.startswith(("http://", "https://")):
-        leave(f"{escape(url)} is not a URL of http or https.", WRONG_USAGE)
+        leave(f"{escape(url)} is not an http or https URL.", WRONG_USAGE)
     settings = settings_or_exit(config)
     password = read_stdin_line() if user else ""
     checkups = asyncio.run(examine(Visit(settings, url, user, password)))
@@ -59,7 +61,7 @@ def _print(checkup: Checkup) -> None:
 
 
 def _describe(checkup: Checkup) -> dict[str, object]:
-    """What is printed as JSON; the keys are part of the command's interface."""
+    """The printed JSON; its keys are part of the command's interface."""
     from dataclasses import asdict
 
     return {

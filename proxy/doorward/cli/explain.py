@@ -29,7 +29,7 @@ def explain(
         str | None, typer.Option(help="User who sends the request. Default: not logged in.")
     ] = None,
     address: Annotated[str | None, typer.Option("--from", help="Address of the client.")] = None,
-    method: Annotated[str | None, typer.Option(help="Method, if it is not before the URL.")] = None,
+    method: Annotated[str | None, typer.Option(help="Method, unless given before the URL.")] = None,
     second_factor: Annotated[
         bool, typer.Option("--second-factor", help="Assume that the user has just entered a code.")
     ] = False,
@@ -64,7 +64,7 @@ def explain(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as it was typed, or as it was kept."""
+    """A request from the command line, or a recorded one."""
 
     method: str
     url: str
@@ -103,7 +103,7 @@ async def _explain(accounts: Accounts, config: ConfigOption, asked: Asked) -> Ex
 
 
 def _explain_refusal(config: ConfigOption, request_id: str, json: bool) -> None:
-    """What was answered then, and what the current rules decide."""
+    """Print the answer that was sent, and what the current rules decide."""
     import time
 
     from doorward.cli.options import settings_or_exit
@@ -113,7 +113,7 @@ def _explain_refusal(config: ConfigOption, request_id: str, json: bool) -> None:
     if kept is None:
         leave(f"No request refused within the last day has the id {escape(request_id)}.", REFUSED)
     found = None
-    if kept.scheme:  # else it was not fit to be decided on
+    if kept.scheme:  # otherwise, it was refused as malformed, before any decision
         url = f"{kept.scheme}://{kept.host}{kept.path}"
         asked = Asked(kept.method, url, kept.user or None, kept.address, kept.has_factor)
         found = with_accounts(config, lambda accounts: _explain(accounts, config, asked))
@@ -136,11 +136,11 @@ def _print(found: Explanation, asked: Asked) -> None:
         typer.echo(escape(line))
 
 
-# For programs
+# JSON
 
 
 def _describe(found: Explanation, asked: Asked) -> dict[str, object]:
-    """What is printed as JSON; the keys are part of the command's interface."""
+    """The printed JSON; its keys are part of the command's interface."""
     described = asdict(found)
     head = described.pop("head").rstrip("\r\n").split("\r\n")
     described["request_line"] = head[0] or None

@@ -1,8 +1,8 @@
-"""A guest book without a login, as old applications are: the one that `doorward demo` protects.
+"""A guest book without a login, like an old application: `doorward demo` protects it.
 
 It knows WSGI and the header `Remote-User`; it must not know Doorward, and needs only the standard
-library. It trusts the header `Remote-User` from anybody, so it must be reachable through a gate
-only.
+library. It trusts the header `Remote-User` of every request, so it must only be reachable through a
+gate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, unquote
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 FORM_BYTES = 16 * 1024  # a message is a few lines
-KEPT = 200  # the oldest entry leaves when the book is full
+KEPT = 200  # when the book is full, the oldest entry is removed
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., object]
@@ -64,11 +64,9 @@ PAGE = """<!doctype html>
 </form>
 {entries}
 <details><summary>What this application received</summary>
-<p>It has no login. It believes these headers, which the gate in front of it wrote.
-The link <em>Log out</em> leads to <code>/.doorward/logout</code>: that page belongs to the gate,
-and this application never sees the request.</p>
-<table>{headers}</table></details>
-</html>
+<p>It has no login. It trusts these headers, which the gate in front of it added. The link <em>Log
+out</em> leads to <code>/.doorward/logout</code>: that page belongs to the gate, and this
+application never sees the request.</p> <table>{headers}</table></details> </html>
 """
 
 
@@ -126,7 +124,7 @@ class GuestBook:
 
 
 def remote_user(environ: Environ) -> str | None:
-    """The name in `Remote-User`; a name beyond ASCII comes percent-encoded."""
+    """The name in `Remote-User`; non-ASCII characters are percent-encoded."""
     return unquote(str(environ.get("HTTP_REMOTE_USER", ""))) or None
 
 
@@ -147,7 +145,7 @@ def list_identity(environ: Environ) -> list[tuple[str, str]]:
 
 
 def read_message(environ: Environ) -> str:
-    """The form's message; empty when there is none, or when the form is too large to read."""
+    """The form's message; empty if there is none, or if the form is too large."""
     length = environ.get("CONTENT_LENGTH") or "0"
     if not length.isascii() or not length.isdigit() or int(length) > FORM_BYTES:
         return ""
@@ -174,19 +172,19 @@ class GuestBookServer(ThreadingMixIn, WSGIServer):
 
 class QuietHandler(WSGIRequestHandler):
     def log_message(self, *args: object) -> None:
-        """Says nothing: the gate keeps the log."""
+        """Log nothing: the gate has the log."""
 
 
 application = GuestBook()
 
 
 def serve(port: int, host: str = "127.0.0.1") -> GuestBookServer:
-    """A bound server, whose `serve_forever` the caller runs; port 0 takes a free one."""
+    """A bound server, whose `serve_forever` the caller runs. Port 0 stands for a free one."""
     return make_server(host, port, GuestBook(), GuestBookServer, QuietHandler)
 
 
 def end_with_parent(server: GuestBookServer) -> None:
-    """Stops the server when standard input ends, because the process that started it is gone."""
+    """Stop the server when standard input ends: the process that started it is gone."""
 
     def wait() -> None:
         sys.stdin.read()
@@ -198,7 +196,7 @@ def end_with_parent(server: GuestBookServer) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="guestbook", description=__doc__.splitlines()[0])
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=8000, help="0 stands for a free port")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input ends")
     chosen = parser.parse_args(arguments)
     with serve(chosen.port, chosen.host) as server:

@@ -1,4 +1,4 @@
-"""`doorward hash-password`: the hash alone, for `users:` in the configuration file."""
+"""`doorward hash-password`: only prints the hash, for `users:` in the configuration file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from doorward.cli.passwords import ask_password, explain_weakness, read_stdin_li
 def hash_password(config: ConfigOption = None, weak: WeakOption = False) -> None:
     """Print the argon2id hash of a password, which is read from standard input or asked for.
 
-    No setting changes a hash; `-c` is taken so that all commands can be called alike."""
+    No setting affects the hash; `-c` is accepted so that all commands have it."""
     from doorward.accounts.refusals import WeakPassword
 
     password = ask_password() if sys.stdin.isatty() else read_stdin_line()

@@ -1,5 +1,5 @@
 """`doorward health`: asks a running Doorward whether it is ready. It knows two addresses and one
-question, and must not know what readiness is.
+endpoint, and must not know what readiness depends on.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from doorward.cli.options import ConfigOption, settings_or_exit
 if TYPE_CHECKING:
     from doorward.settings import Listen
 
-TIMEOUT_S = 0.5  # of the second that a command may take; the listener is on this very machine
+TIMEOUT_S = 0.5  # a command may take a second in all; the listener is on this machine
 ANSWER_BYTES = 4096
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to ask where all is listened on
 
 
 class Silent(Exception):
-    """Nothing answers at an address, or not as Doorward does."""
+    """There is no answer at an address, or not one of Doorward's."""
 
 
 def health(config: ConfigOption = None) -> None:
@@ -43,7 +43,7 @@ def health(config: ConfigOption = None) -> None:
 
 
 class _Unix(http.client.HTTPConnection):
-    """http.client over a unix socket; `host` is its path."""
+    """An http.client connection over a unix socket; `host` is its path."""
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -59,7 +59,7 @@ def _connection(listen: Listen) -> http.client.HTTPConnection:
 
 
 def ask(listen: Listen, path: str) -> tuple[int, bytes]:
-    """Status and beginning of the answer. Raises Silent."""
+    """The status and the beginning of the answer. Raises Silent."""
     connection = _connection(listen)
     try:
         connection.request("GET", path, headers={"Host": "localhost"})
@@ -73,7 +73,7 @@ def ask(listen: Listen, path: str) -> tuple[int, bytes]:
 
 
 def find_reason(answer: tuple[int, bytes]) -> str | None:
-    """None when ready, else the reason it gives."""
+    """The reason why it is not ready; None if it is ready."""
     status, body = answer
     if status == 200:
         return None

@@ -1,6 +1,6 @@
-"""Who holds a name or an address that a command could not give to another user.
+"""Finds the user who already has a name or an address.
 
-It knows how to say so; that names and addresses are unique is the core's rule.
+It knows how to report this; the core requires names and addresses to be unique.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 async def name_the_holder(
     accounts: Accounts, name: str | None, emails: Sequence[str]
 ) -> AsyncIterator[None]:
-    """Let a NameTaken from inside name the user who has this name or one of these addresses, and
-    the command to use instead of a second `user add`."""
+    """Turn a NameTaken into a message with the user who has this name or one of these addresses,
+    and the command to use instead of a second `user add`."""
     from doorward.accounts.refusals import NameTaken
 
     try:
@@ -40,5 +40,5 @@ def _sentence(handle: str, user: User, *, is_name: bool) -> str:
     if not is_name or parse_handle(handle) != parse_handle(user.username):
         return f"{display(handle)} already belongs to user {name}"
     if user.source == DATABASE:
-        return f"user {name} already exists, use `doorward user passwd {shlex.quote(name)}`"
+        return f"user {name} already exists; use `doorward user passwd {shlex.quote(name)}`"
     return f"user {name} already exists; it comes from the {user.source} file"

@@ -1,6 +1,6 @@
-"""`doorward user import`: users of another program, with their hashes, into the database.
+"""`doorward user import`: imports users of another program with their hashes.
 
-It knows which formats there are and not how any of them reads.
+It knows the names of the formats, and must not know how to read them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def import_users(
 
 
 def _located(refusal: str, rows: Sequence[Row]) -> str:
-    """A refusal that names its user, with the line of that user before it."""
+    """A refusal that names a user, preceded by the line number of that user."""
     from doorward.accounts.names import display
 
     lines = (r.line for r in rows if refusal.startswith(f"user {display(r.entry.username)}: "))
@@ -98,7 +98,8 @@ def _text(file: Path) -> str:
 async def _import(
     accounts: Accounts, entries: Sequence[DirectoryEntry], now: float
 ) -> Sequence[User]:
-    """Who has a second factor there logs in only once it is here too, whatever stops this."""
+    """Import the users. Those with a second factor cannot log in until it is imported too, even if
+    the import is interrupted."""
     guarded = {entry.username: entry for entry in entries if entry.totp_secret is not None}
     for guard in guarded.values():
         _check_secret(accounts, guard)

@@ -1,6 +1,8 @@
-"""`doorward keys …`: the keys of cookies, secrets and assertions, seen and changed while it runs.
+"""`doorward keys …`: list and change the keys of cookies, secrets and assertions while Doorward
+runs.
 
-It knows how to print; when a key may go, `wiring/key_changes.py` knows. It prints no secret.
+It knows how to print; `wiring/key_changes.py` decides when a key may be retired. It never prints a
+secret.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ if TYPE_CHECKING:
     from doorward.wiring.accounts import Accounts
     from doorward.wiring.key_changes import AddedKey, KeyState, Retirement
 
-app = commands("List, rotate and retire keys: a running Doorward takes them up by itself.")
+app = commands("List, rotate and retire keys. A running Doorward picks up changes by itself.")
 
 
 @app.command("list")
 def list_keys(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """List keys and what each does, newest first."""
+    """List keys and their purposes, newest first."""
     now = time.time()
 
     async def job(accounts: Accounts) -> list[KeyState]:
@@ -53,16 +55,17 @@ def rotate(
     leaked: Annotated[
         bool,
         typer.Option(
-            "--leaked", help="Sign everything with the new key at once, before others know it."
+            "--leaked",
+            help="Sign everything with the new key at once, before other processes have read it.",
         ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Make a new key. Older ones verify until they are retired."""
+    """Create a new key. Older keys verify until they are retired."""
     from doorward.wiring import key_changes
 
     if wait is not None and leaked:
-        leave("--in and --leaked exclude each other", WRONG_USAGE)
+        leave("--in and --leaked cannot be combined", WRONG_USAGE)
     wait_s = None if wait is None else _seconds(wait)
     if wait_s is not None and wait_s > key_changes.LONGEST_WAIT_S:
         leave("--in: at most 365d", WRONG_USAGE)
@@ -88,7 +91,7 @@ def rotate(
 @app.command()
 def retire(
     id: Annotated[
-        str, typer.Argument(metavar="ID", help="ID as printed by the list, or its beginning.")
+        str, typer.Argument(metavar="ID", help="ID as shown by the list, or its beginning.")
     ],
     config: ConfigOption = None,
     force: Annotated[
@@ -97,7 +100,7 @@ def retire(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Retire an old key, if nothing needs it any more."""
+    """Retire an old key that is no longer needed."""
     done = with_accounts(config, lambda accounts: _retire(accounts, id, force))
     sentences = [f"key {done.id} retired"]
     if done.sessions or done.tokens:
@@ -107,7 +110,7 @@ def retire(
         )
         sentences[0] += f": {sessions} and {tokens} ended"
     if done.stays is not None:
-        sentences.append(f"{done.stays} is ignored from now on: remove it and its setting")
+        sentences.append(f"{done.stays} is ignored from now on; remove it and its setting")
     told = {"id": done.id, "sessions": done.sessions, "tokens": done.tokens, "file": done.stays}
     tell(sentences, told, json)
 
@@ -138,14 +141,14 @@ def _seconds(text: str) -> float:
 def _say_added(added: AddedKey) -> list[str]:
     at, later = format_time(added.signs_from), format_time(added.signs_assertions_from)
     return [
-        f"key {added.id} made: {added.file}",
+        f"key {added.id} created: {added.file}",
         f"it signs cookies and encrypts secrets from {at}, and signs assertions from {later}",
         f"key {added.former} verifies until you run: doorward keys retire {added.former}",
     ]
 
 
 def _describe_added(added: AddedKey) -> dict[str, object]:
-    """What is printed of a new key; the keys are part of the command's interface."""
+    """The printed form of a new key; its keys are part of the command's interface."""
     return {
         "id": added.id,
         "file": added.file,
@@ -156,7 +159,7 @@ def _describe_added(added: AddedKey) -> dict[str, object]:
 
 
 def _describe(key: KeyState, now: float) -> dict[str, object]:
-    """What is printed of a key for a purpose; the keys are part of the command's interface."""
+    """The printed form of a key for a purpose; its keys are part of the command's interface."""
     return {
         "id": key.id,
         "purpose": key.purpose,

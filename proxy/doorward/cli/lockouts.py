@@ -1,4 +1,4 @@
-"""`doorward lockouts`: users and networks that are locked out, and unlocking a network.
+"""`doorward lockouts`: lists users and networks that are locked out, and unlocks a network.
 
 It knows how to print; the core decides on lock-outs.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from doorward.accounts.passwords.regulation import Lock
     from doorward.wiring.accounts import Accounts
 
-CODES = "codes"  # of the second factor: a user has to wait wherever it asks from
+CODES = "codes"  # for wrong codes, a user is locked out from every address
 
 
 def lockouts(
@@ -42,7 +42,7 @@ def lockouts(
 
 
 async def _locks(accounts: Accounts) -> Sequence[Lock]:
-    """Of passwords and of codes, the next to end first."""
+    """Lock-outs for passwords and codes, in the order of their end."""
     from doorward.accounts.passwords.regulation import Lock
 
     now = time.time()
@@ -56,7 +56,7 @@ async def _locks(accounts: Accounts) -> Sequence[Lock]:
 def _lift(config: ConfigOption, address: str, json: bool) -> None:
     from doorward.accounts.passwords.regulation import NO_ADDRESS, get_network
 
-    address = address.partition("/")[0]  # as `lockouts` prints it
+    address = address.partition("/")[0]  # in the form that `lockouts` prints
     network = get_network(address)
     if network == NO_ADDRESS != address:
         leave(f"{address!r} is not an address.", WRONG_USAGE)
@@ -68,7 +68,7 @@ def _lift(config: ConfigOption, address: str, json: bool) -> None:
 
 
 def _describe(lock: Lock) -> dict[str, object]:
-    """What is printed of a lock-out; the keys are part of the command's interface."""
+    """The printed form of a lock-out; its keys are part of the command's interface."""
     from doorward.observe.audit import format_time
 
     return {

@@ -1,6 +1,6 @@
-"""All commands by name. It must not know what any of them does.
+"""All commands by name. It must not know what they do.
 
-A command's file is imported when the command is: `doorward user list` does not wait for the
+A command's file is imported when the command is used, so `doorward user list` does not wait for the
 server's libraries.
 """
 
@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from doorward import __version__
 from doorward.cli.options import commands
 
-# Name, where it is, and the sentence that `doorward --help` shows.
+# Name, module, and the sentence that `doorward --help` shows.
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("doorward.cli.serve:serve", "Run Doorward in front of your application."),
     "demo": ("doorward.cli.demo:demo", "Try Doorward in front of a small application."),
@@ -38,13 +38,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 class _Commands(TyperGroup):
-    """Commands that are imported when they are asked for."""
+    """Imports a command when it is used."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """The list of commands from the table alone: for their sentences none is imported."""
+        """Write the list of commands from the table, without importing any of them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
 

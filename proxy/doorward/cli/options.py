@@ -1,5 +1,5 @@
-"""Knows the options that commands share, and how wrong settings end a command.
-It must not know what a command does."""
+"""Knows the options that commands share, and how invalid settings end a command. It must not know
+what a command does."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def commands(help: str, **more: Any) -> typer.Typer:
-    """A group of commands. Its help is plain text: drawing it with rich takes longer than most
-    commands do, and writes `<bool>` behind every flag."""
+    """A group of commands. Its help is plain text: rich takes longer to render it than most
+    commands take, and writes `<bool>` after every flag."""
     plain = {"rich_markup_mode": None, "add_completion": False}
     return typer.Typer(help=help, no_args_is_help=True, **(plain | more))
 
@@ -39,8 +39,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def settings_or_exit(path: Path | None) -> Settings:
-    """Returns the settings, with warnings on standard error; ends the command with status 2 and
-    every fault when they are wrong."""
+    """Returns the settings, and prints warnings on standard error. If they are invalid, ends the
+    command with status 2 and every error."""
     from doorward.settings import InvalidSettings
 
     try:

@@ -1,4 +1,4 @@
-"""Where a command gets a password from: one line of standard input, the terminal, or chance."""
+"""Gets the password for a command: from standard input, from the terminal, or at random."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import typer
 
 from doorward.cli.accounts import WRONG_USAGE, leave
 
-LINE_BYTES = 8192  # twice what a password may have; the rest is refused with it
+LINE_BYTES = 8192  # twice the maximum length of a password
 
 
 def new_password(from_stdin: bool, generate: bool) -> str:
-    """The password the options ask for; asked twice on a terminal when there are none."""
+    """The password that the options ask for. Without options, ask for it twice on a terminal."""
     if from_stdin and generate:
         leave("Use either --password-stdin or --generate, not both.", WRONG_USAGE)
     if generate:
@@ -29,17 +29,17 @@ def new_password(from_stdin: bool, generate: bool) -> str:
 
 
 def application_password(from_stdin: bool) -> str:
-    """The password of an account that is not Doorward's; asked on a terminal by default."""
+    """The password of an account at an application. By default, ask for it on a terminal."""
     if from_stdin:
         return read_stdin_line()
     if sys.stdin.isatty():
         return ask_password()
-    leave("Say --password-stdin: there is no terminal to ask on.", WRONG_USAGE)
+    leave("Use --password-stdin: there is no terminal to ask on.", WRONG_USAGE)
 
 
 @contextmanager
 def explain_weakness() -> Iterator[None]:
-    """Says of a password that is refused as guessable how it is accepted."""
+    """Add to the refusal of a guessable password how to accept it."""
     from doorward.accounts.passwords.hashing import GUESSABLE
     from doorward.accounts.refusals import WeakPassword
 
@@ -52,7 +52,7 @@ def explain_weakness() -> Iterator[None]:
 
 
 def read_stdin_line() -> str:
-    """The first line, without its end."""
+    """The first line, without its line break."""
     line = sys.stdin.buffer.readline(LINE_BYTES)
     if not line:
         leave("There is no password on standard input.", WRONG_USAGE)
@@ -63,6 +63,6 @@ def read_stdin_line() -> str:
 
 
 def ask_password() -> str:
-    """What was typed twice."""
+    """Ask for a password twice."""
     password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return password

@@ -1,6 +1,6 @@
-"""`doorward session …`: open sessions, listed and ended on the live storage.
+"""`doorward session …`: lists and ends sessions, on the live storage.
 
-It knows how to print; what ends with a session is the core's business.
+It knows how to print; the core knows what ends with a session.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def list_sessions(
 async def _iterate_sessions(
     accounts: Accounts, user: str | None, now: float
 ) -> AsyncIterator[Session]:
-    """Those of the user with this name, or everybody's."""
+    """The sessions of the user with this name, or of all users."""
     if user is None:
         async for session in accounts.administration.every_session(now):
             yield session
@@ -63,11 +63,11 @@ async def _iterate_sessions(
 
 @app.command()
 def revoke(
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="IDs as printed by the list.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="IDs as shown by the list.")],
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """End sessions at once, on a running server too."""
+    """End sessions at once, also on a running server."""
 
     async def job(accounts: Accounts) -> tuple[list[Session], list[str]]:
         found, unknown = await _find_sessions(accounts, ids)
@@ -117,7 +117,7 @@ async def _find_sessions(accounts: Accounts, ids: Sequence[str]) -> tuple[list[S
 
 
 def _describe(session: Session) -> dict[str, object]:
-    """What is printed of a session; the keys are part of the command's interface."""
+    """The printed form of a session; its keys are part of the command's interface."""
     seen = session.device
     return {
         "id": session.id,
@@ -169,7 +169,7 @@ def _cells(session: Session) -> tuple[str, ...]:
 
 
 def _device(session: Session) -> str:
-    """The client's own words; else what its User-Agent says, or that itself."""
+    """The client's own description, or one from its User-Agent, or the User-Agent itself."""
     seen = session.device
     if session.information or not seen.name:
         return session.information or session.user_agent or "-"

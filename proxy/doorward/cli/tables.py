@@ -1,5 +1,5 @@
-"""How commands print: rows and sentences for people, JSON for programs. It must not know what is
-in them.
+"""How commands print: rows and sentences for people, JSON for programs. It must not know their
+content.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from datetime import UTC, datetime
 
 import typer
 
-# Into a pipe nothing is cut to the width of a terminal that is not there.
+# The width for output to a pipe: nothing is cut.
 WIDTH_OF_A_PIPE = 10_000
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console  # slow, and `--json` does without
+    from rich.console import Console  # a slow import, which `--json` does not need
     from rich.table import Table
     from rich.text import Text
 
     table = Table(*headings, box=None)
     for cells in rows:
-        table.add_row(*map(Text, cells))  # Text: what looks like markup in a name is not
+        table.add_row(*map(Text, cells))  # Text, because a name may look like markup
     Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE).print(table)
 
 
@@ -32,7 +32,7 @@ def format_time(at: float) -> str:
 
 
 def escape(text: str) -> str:
-    """A client's own words, which must not steer the terminal."""
+    """Escape a client's text, so that it cannot control the terminal."""
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
@@ -41,7 +41,8 @@ def print_json(value: object) -> None:
 
 
 async def print_json_list(values: AsyncIterable[object]) -> None:
-    """A list with a line for each value, printed as they come: it may be longer than memory."""
+    """Print a list with one value per line, each as soon as it is read: the list may not fit in
+    memory."""
     between = "["
     async for value in values:
         typer.echo(f"{between}\n{json_format.dumps(value, ensure_ascii=False)}", nl=False)
@@ -50,7 +51,7 @@ async def print_json_list(values: AsyncIterable[object]) -> None:
 
 
 def tell(sentences: str | Iterable[str], value: object, json: bool) -> None:
-    """What was done: as sentences, one per line, or as a value."""
+    """Print what was done, as sentences, one per line, or as a JSON value."""
     if json:
         print_json(value)
         return

@@ -1,6 +1,6 @@
-"""`doorward token …`: tokens for programs, made, seen and ended on the live storage.
+"""`doorward token …`: creates, shows and ends tokens for programs, on the live storage.
 
-It knows how to ask and to print; what a token opens and who may end it is the core's business.
+It knows how to ask and print; the core decides what a token allows, and who may end it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 app = commands("Create, list and revoke tokens for programs.")
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="ID as printed by the list.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="ID as shown by the list.")]
 Strings = list[str] | None
 Value = TypeVar("Value")
 
@@ -107,7 +107,7 @@ def list_tokens(
 
 
 async def _list_tokens(accounts: Accounts, user: str | None, now: float) -> AsyncIterator[ApiToken]:
-    """Those of the user with this name, or everybody's."""
+    """The tokens of the user with this name, or of all users."""
     if user is None:
         async for token in accounts.api_tokens.every(now):
             yield token
@@ -126,7 +126,7 @@ def show(id: IdArgument, config: ConfigOption = None, json: JsonOption = False) 
 
 @app.command()
 def revoke(id: IdArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Revoke a token at once, on a running server too."""
+    """Revoke a token at once, also on a running server."""
     token = with_accounts(
         config,
         lambda accounts: accounts.api_tokens.revoke(id, actor=owner(), now=time.time()),
@@ -176,7 +176,7 @@ def _read(option: str, text: str, parse: Callable[[str], Value]) -> Value:
 
 
 def _describe(token: ApiToken) -> dict[str, object]:
-    """What is printed of a token; the keys are part of the command's interface."""
+    """The printed form of a token; its keys are part of the command's interface."""
     return {
         "id": token.id,
         "user": token.user.username,

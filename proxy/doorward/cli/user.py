@@ -1,6 +1,6 @@
-"""`doorward user …`: the users of every source, changed on the live storage.
+"""`doorward user …`: lists and changes users of every source, on the live storage.
 
-It knows how to ask and to print; what is allowed is the core's business.
+It knows how to ask and print; the core decides what is allowed.
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ def delete(
 
 
 def _change_user(config: Path | None, change: Callable[[Accounts, Owner], Awaitable[User]]) -> User:
-    """The user as it is after the change."""
+    """Change a user, and return the changed user."""
 
     async def job(accounts: Accounts) -> User:
         user = await change(accounts, owner())
@@ -295,7 +295,7 @@ def _change_user(config: Path | None, change: Callable[[Accounts, Owner], Awaita
 
 
 def _tell(sentence: str, user: User, json: bool, password: str | None = None) -> None:
-    """`password` is a generated one, which is never seen again."""
+    """`password`: a generated one, which is only shown now."""
     secret = {} if password is None else {"password": password}
     sentences = [sentence, *(f"{key}: {value}" for key, value in secret.items())]
     tell(sentences, describe_user(user) | secret, json)

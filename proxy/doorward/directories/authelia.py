@@ -22,7 +22,7 @@ def read_authelia(text: str) -> list[Row]:
     try:
         lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
         root = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # dates that are none; [[[[…
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # invalid dates; [[[[…
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "cannot be read"
         raise FormatFault(mark and mark.line + 1, f"This is not YAML: {problem}.") from error
@@ -33,7 +33,7 @@ def read_authelia(text: str) -> list[Row]:
 
 
 def _lines(root: Any) -> dict[str, int]:
-    """The line of each user's name, as it is written."""
+    """The line number of each user's name."""
     return {
         name.value: name.start_mark.line + 1
         for key, users in _pairs(root)
@@ -48,7 +48,7 @@ def _pairs(node: Any) -> list[tuple[Any, Any]]:
 
 def _row(line: int, name: str, described: object) -> Row:
     if not isinstance(described, dict):
-        raise FormatFault(line, "there is no mapping behind this name.", name)
+        raise FormatFault(line, "there is no mapping after this name.", name)
     groups = described.get("groups") or ()
     if not isinstance(groups, list | tuple):
         raise FormatFault(line, "groups is not a list.", name)

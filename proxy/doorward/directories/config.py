@@ -45,7 +45,7 @@ class ConfigDirectory:
         self._by_name[entry.key] = entry
         for handle in {entry.key, *(normalise_address(e.address) for e in entry.emails)}:
             if handle in self._by_handle:
-                raise NameTaken(f"two users of the configuration file share {handle!r}.")
+                raise NameTaken(f"two users in the configuration file share {handle!r}.")
             self._by_handle[handle] = entry
 
 

@@ -1,6 +1,6 @@
-"""What the files of other programs have in common: users with a hash, and invalid lines.
+"""The common parts of other programs' files: users with a hash, and invalid lines.
 
-It knows no single format.
+It must not know any particular format.
 """
 
 from __future__ import annotations

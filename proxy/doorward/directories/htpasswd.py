@@ -41,12 +41,12 @@ def _entry(line: str) -> DirectoryEntry:
     name, colon, rest = line.partition(":")
     if not colon:
         raise InvalidHash("This is not name:hash.")
-    # What some tools write after the hash and another colon is a comment.
+    # Some tools write a comment after the hash and another colon.
     return imported_entry(name, rest.partition(":")[0])
 
 
 def _of_a_file(entry: DirectoryEntry) -> DirectoryEntry:
-    """The hash as it counts in a file, where an argon2id hash may come from `doorward
+    """The hash in the form used for files: an argon2id hash may come from `doorward
     hash-password`."""
     is_argon2id = entry.password_hash.startswith("$argon2id$")
     return replace(entry, scheme=FILE) if is_argon2id else entry
@@ -60,8 +60,8 @@ class HtpasswdDirectory:
     def __init__(self, path: Path) -> None:
         """Raises DirectoryFault."""
         self._path = path
-        self._read: FileState | None = None  # the file as it was read, or found invalid
-        self._seen: FileState | None = None  # as it was at the last check, if different
+        self._read: FileState | None = None  # the file when it was read, or found invalid
+        self._seen: FileState | None = None  # its state at the last check, if different
         self._entries: dict[str, DirectoryEntry] = {}
         try:
             text, self._read = _content(path)
@@ -78,14 +78,14 @@ class HtpasswdDirectory:
         if not weak:
             return ()
         return (
-            f"htpasswd: {self._path}: SHA-1 hashes are guessed in no time; give new passwords with"
-            f" `htpasswd -B` to {', '.join(weak[:10])}{' and others' if weak[10:] else ''}",
+            f"htpasswd: {self._path}: SHA-1 hashes are easy to crack; set new passwords with"
+            f" `htpasswd -B` for {', '.join(weak[:10])}{' and others' if weak[10:] else ''}",
         )
 
     def fresh(self) -> HtpasswdDirectory | None:
-        """A change is used if the file is the same at two checks: htpasswd writes into it, and half
-        a file would end the sessions of the other users. Other permissions are no change of the
-        users."""
+        """A change takes effect once two checks find the same file: htpasswd overwrites the file in
+        place, and an incomplete file would end the sessions of other users. A change of permissions
+        alone has no effect."""
         now = get_file_state(self._path)
         if now == self._read:
             self._seen = None
@@ -111,7 +111,7 @@ class HtpasswdDirectory:
 
 
 def _content(path: Path) -> tuple[str, FileState]:
-    """Text and state of the same file."""
+    """The text of the file, and its state at that time."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         if status.st_size > FILE_BYTES:

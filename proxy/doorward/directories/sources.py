@@ -1,4 +1,5 @@
-"""All directories of users that the settings name, opened as one. It knows no single format."""
+"""All directories of users that the settings name, opened as one. It must not know any particular
+format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Tinyauth's users, `name:hash` or `name:hash:secret`, read for an import. It knows no other form.
+"""Tinyauth's users, `name:hash` or `name:hash:secret`, read for an import. It must not know other
+formats.
 
 They are one per line in a file, or separated by commas in a variable's value.
 """

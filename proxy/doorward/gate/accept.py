@@ -178,7 +178,7 @@ _NONE: frozenset[bytes] = frozenset()
 
 
 def check_method(method: bytes) -> None:
-    """Raise Unfit if this is not a method (RFC 9110 9.1)."""
+    """Raises Unfit if this is not a method (RFC 9110 9.1)."""
     if _METHOD.fullmatch(method) is None:
         raise Unfit(400, "the method is not a token")
 

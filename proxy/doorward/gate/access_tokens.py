@@ -14,9 +14,9 @@ from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import FULL, Found, Session
 
 PARAMETER = "token"
-# The parameter's name in every spelling that decodes to it.
+# The parameter's name, with any of its characters percent-encoded.
 _NAMED = re.compile(rb"(?:t|%74)(?:o|%6[Ff])(?:k|%6[Bb])(?:e|%65)(?:n|%6[Ee])=")
-# Its value as Doorward writes it, and its clients do.
+# Its value in the form that Doorward and its clients write.
 _WRITTEN = b"=" + HEADER
 _OVER = Found(None, known=True)
 _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1

@@ -1,4 +1,4 @@
-"""Addresses from connections and headers, in the one form in which they are compared.
+"""Addresses from connections and headers, in a canonical form.
 
 Knows spellings; must not know which addresses are trusted.
 """

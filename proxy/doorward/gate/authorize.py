@@ -45,7 +45,7 @@ class Target:
     by_method: bool = field(default=False, compare=False)
 
 
-_target = cache(Target)  # there are only as many as routes and rules
+_target = cache(Target)  # limited by the number of routes and rules
 NO_RULE = -1
 SHORT_TABLE = 8  # routes and rules
 # Longer paths are looked up each time, to keep the cache small.
@@ -94,7 +94,7 @@ class Authorize:
     def locate_at(
         self, method: bytes, host: str, path: bytes, address: Address | None
     ) -> Target | None:
-        """The same for a path other than the request's own."""
+        """The same for another path than the request's own."""
         return self._find(method, host, path, address)
 
     def _recall(
@@ -140,8 +140,8 @@ class Authorize:
         return any(target is None or target.by_method for target in leads)
 
     def can_start(self, request: Accepted, session: Session | None, now: float) -> bool:
-        """Whether the start page of the requested host leads this session anywhere: to an
-        application, the login or a second factor."""
+        """Whether the start page of the requested host is of use to this session: whether it leads
+        to an application, the login or a second factor."""
         target = self.locate_at(b"GET", request.host, b"/", request.address)
         if target is None:
             return False
@@ -170,7 +170,7 @@ class Authorize:
     def judge(
         self, target: Target, session: Session | None, address: Address | None, now: float
     ) -> Verdict:
-        """What the deciding rule says about this session (live; complete, or a token's) or about a
+        """The verdict of the deciding rule on this session (live; complete, or a token's) or on a
         request without one."""
         rule = self.rule(target)
         if rule.is_public:
@@ -186,7 +186,7 @@ class Authorize:
                     return ALLOWED
                 lacks_factor = True
         if lacks_factor and session.level is TOKEN:  # a program has no second factor
-            is_token = session.kind == KIND  # and no password, if it logged in with Basic
+            is_token = session.kind == KIND  # not a password by Basic
             return Verdict.ALLOWED if rule.tokens and is_token else Verdict.FORBIDDEN
         return Verdict.SECOND_FACTOR_REQUIRED if lacks_factor else Verdict.FORBIDDEN
 

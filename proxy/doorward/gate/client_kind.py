@@ -14,7 +14,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 class ClientKind(Enum):
     """The kind of client that sent a request, and so the kind of answer it can use."""
 
-    PROGRAM = auto()  # reads a status and JSON: scripts of pages, command-line programs, devices
+    PROGRAM = auto()  # gets a status and JSON: scripts of pages, command-line programs, devices
     NAVIGATION = auto()  # a browser window that opens a page: can be redirected to the login page
     FORM = auto()  # a browser window that sent a form, which a redirect would lose: gets a page
     FRAME = auto()  # a frame in a page: gets a page; the login page does not open in frames
@@ -35,7 +35,7 @@ _HTML = b"text/html"
 _XHTML = b"application/xhtml+xml"
 
 
-# The headers to look at, first those that decide on their own.
+# The headers to examine. Those that decide on their own come first.
 FETCH_METADATA = (b"sec-fetch-mode", b"sec-fetch-dest")
 OTHER_HINTS = (b"x-requested-with", b"accept")
 _READ = frozenset((*FETCH_METADATA, *OTHER_HINTS))

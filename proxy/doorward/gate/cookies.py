@@ -64,14 +64,14 @@ def read_cookie(headers: Iterable[Header], name: str) -> str | None:
 
 
 def host_cookie(name: str, value: str, *, same_site: str, secure: bool) -> Header:
-    """The Set-Cookie line of a cookie of one host alone, as __Host- wants it. `value` may have more
-    attributes behind it; without `same_site` the browser's own default counts."""
+    """The Set-Cookie line of a cookie for one host only, as __Host- requires. `value` may be
+    followed by more attributes; without `same_site`, the browser's default applies."""
     line = f"{name}={value}; Path=/; HttpOnly"
     line += f"; SameSite={same_site}" if same_site else ""
     return b"set-cookie", (line + ("; Secure" if secure else "")).encode()
 
 
-KNOWN = "known"  # what companion the note of a known browser is; see `companion_name`
+KNOWN = "known"  # the companion cookie that marks a known browser; see `companion_name`
 
 
 # The content of one request's Cookie lines: Doorward's values, and the lines without them.
@@ -129,7 +129,7 @@ class Cookies:
         self.own = (prefix + name).encode()
         self._default = (prefix + DEFAULT_NAME).encode()
         self.name = self._default if prefers_default else self.own
-        # Of sessions that were handed over from another root domain.
+        # The cookie of sessions that were handed over from another root domain.
         self.host_name = f"{'__Host-' if secure else ''}{name}-host"
         self._mark = name.encode()  # in every line that has a cookie with this name
         self._has_any_mark = _ANY in self._mark
@@ -158,8 +158,8 @@ class Cookies:
     def take(self, lines: Sequence[bytes]) -> SplitCookies:
         """The values of Doorward's cookie in these Cookie lines, and the lines to forward.
 
-        Pairs with other names pass byte for byte. A pair whose name any Doorward uses and whose
-        value has the form of Doorward's never passes.
+        Pairs with other names are forwarded byte for byte. A pair with a name that any Doorward
+        instance uses and a value in Doorward's form is never forwarded.
         """
         if len(lines) == 1 and (found := self._take_usual(lines[0])) is not None:
             return found
@@ -180,7 +180,7 @@ class Cookies:
         """The same for the line that nearly every browser sends: Doorward's cookie once or not at
         all. None for any other line. Takes half as long as the general way."""
         if not self._has_any_mark:
-            return None  # a configured name has no part by which it can be found here
+            return None  # a configured name has no fixed part to search for
         at = line.find(_ANY)
         if at < 0:
             return ((), (line,)) if line else None
@@ -208,7 +208,7 @@ class Cookies:
         return b";".join(kept).strip(b" \t")
 
     def held(self, lines: Sequence[bytes]) -> NamedValues:
-        """The values that a browser has under each of the two names."""
+        """The values that the browser sent under each of the two names."""
         own: list[bytes] = []
         default: list[bytes] = []
         for line in lines:
@@ -251,7 +251,7 @@ class Cookies:
         return [(b"set-cookie", line) for line in lines]
 
     def _end(self, name: bytes, domain: str | None, secure: bool) -> bytes:
-        """The value of a Set-Cookie that expires one variant."""
+        """The Set-Cookie value that expires one variant."""
         within = b"" if domain is None else b"; Domain=" + domain.encode()
         return name + b"=; Max-Age=0" + within + self._attributes(secure)
 

@@ -13,7 +13,7 @@ from doorward.gate.cookies import Header
 from doorward.observe.observer import NO_ROUTE
 
 UNAUTHENTICATED = "unauthenticated"
-MAX_AGE = "max_age"  # in the query of the page for codes: how old the last one may be, in seconds
+MAX_AGE = "max_age"  # query parameter of the page for codes: the last code's maximum age, seconds
 MOVED = 308
 
 
@@ -47,10 +47,11 @@ class Keeps:
     overrides: bool
 
 
-@dataclass(slots=True)  # not frozen for the same reason: many may be refused at once
+@dataclass(slots=True)  # not frozen for the same reason: many requests may be refused at once
 class Refuse:
-    """An answer by Doorward. `login`: where the user can do something about it. `switch`: where
-    another user can log in. `home`: whether the start page of this host can be opened."""
+    """An answer by Doorward. `login`: the page on which the user can gain access. `switch`: the
+    page on which another user can log in. `home`: whether the start page of this host can be
+    opened."""
 
     status: int
     code: str
@@ -63,7 +64,7 @@ class Refuse:
     max_age_s: float | None = None  # the maximum age of a second factor, if a new one is required
 
     def on(self, route: int) -> "Refuse":
-        """The same for a request to this route; takes a third of the time of `replace`."""
+        """The same for a request to this route. Takes a third of the time of `replace`."""
         if route == self.route:
             return self
         return Refuse(
@@ -91,7 +92,7 @@ def misdirected() -> Refuse:
 
 
 def unknown_expectation() -> Refuse:
-    return Refuse(417, "expectation_failed", "The expectation of this request cannot be met.")
+    return Refuse(417, "expectation_failed", "The Expect header of this request is not supported.")
 
 
 def too_large() -> Refuse:
@@ -104,12 +105,17 @@ METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 def last_hop(method: bytes) -> Refuse:
     """The answer to a request that is not to be forwarded (RFC 9110 7.6.2)."""
     status = 200 if method == b"OPTIONS" else 405
-    return Refuse(status, "last_hop", "This request ends here.", headers=((b"allow", METHODS),))
+    return Refuse(
+        status,
+        "last_hop",
+        "This request is not forwarded any further.",
+        headers=((b"allow", METHODS),),
+    )
 
 
 def unfit_identity() -> Refuse:
     """An application must not get an incomplete description of the user."""
-    message = "Your name cannot be sent to the application; the log has the reason."
+    message = "Your name cannot be sent to the application. The log has the reason."
     return Refuse(500, "unfit_identity", message)
 
 
@@ -120,7 +126,7 @@ def cross_origin() -> Refuse:
 def moved(target: bytes) -> Refuse:
     """Another address on this host, permanently and with the same method (RFC 9110 15.4.9)."""
     headers = ((b"location", target), (b"cache-control", b"no-store"))
-    return Refuse(MOVED, "moved", "This has another address.", headers=headers)
+    return Refuse(MOVED, "moved", "This has moved to another address.", headers=headers)
 
 
 def other_server() -> Refuse:
@@ -139,7 +145,7 @@ def too_many_tunnels() -> Refuse:
     return Refuse(
         503,
         "too_many_tunnels",
-        "Too many WebSockets are open; try again later.",
+        "Too many WebSockets are open. Try again later.",
         headers=((b"retry-after", b"10"),),
     )
 
@@ -151,11 +157,13 @@ def unavailable() -> Refuse:
 
 
 def not_found(home: bool) -> Refuse:
-    return Refuse(404, "not_found", "No application is served under this address.", home=home)
+    return Refuse(404, "not_found", "There is no application at this address.", home=home)
 
 
 def broken() -> Refuse:
-    return Refuse(500, "internal_error", "Something went wrong here; it was logged.")
+    return Refuse(
+        500, "internal_error", "Something went wrong on the server. The error was logged."
+    )
 
 
 def forbidden(target: bytes, home: bool) -> Refuse:
@@ -181,17 +189,17 @@ def locked_out(wait_s: int) -> Refuse:
 
 
 def beyond_token() -> Refuse:
-    """The token is not valid for this, whatever its user may open."""
+    """The token's scope does not include this request, although its user may have access."""
     return Refuse(403, "forbidden", "This token is not valid for this request.")
 
 
 def policy_denied() -> Refuse:
-    """The owner's own decision refused; the log has its reason."""
+    """The configured decision in Python refused; the log has its reason."""
     return Refuse(403, "policy_denied", "You are not allowed to open this.")
 
 
 def policy_failed() -> Refuse:
-    """The owner's own decision gave no answer."""
+    """The configured decision in Python failed."""
     return Refuse(403, "policy_failed", "You are not allowed to open this.")
 
 
@@ -201,8 +209,8 @@ def denied(home: bool) -> Refuse:
 
 
 def second_factor_required(target: bytes, max_age_s: float | None = None) -> Refuse:
-    """The user can continue with a code, and is then led back to `target`. `max_age_s`: the maximum
-    age of the factor, if a new one is required (RFC 9470 3)."""
+    """The user can continue with a code, and then returns to `target`. `max_age_s`: the maximum age
+    of the factor, if a new one is required (RFC 9470 3)."""
     login = f"{paths.SECOND_FACTOR}?rd={_way_back(target)}"
     challenge = b'Bearer realm="doorward"'
     if max_age_s is not None:
@@ -211,7 +219,7 @@ def second_factor_required(target: bytes, max_age_s: float | None = None) -> Ref
     return Refuse(
         401,
         "second_factor_required",
-        "This needs a second factor.",
+        "This requires a second factor.",
         login=login,
         headers=((b"www-authenticate", challenge),),
         max_age_s=max_age_s,
@@ -222,7 +230,7 @@ def conflicting() -> Refuse:
     return Refuse(
         401,
         "conflicting_credentials",
-        "This request has the credentials of two different users.",
+        "This request contains credentials of two different users.",
         headers=((b"www-authenticate", b'Bearer realm="doorward"'),),
     )
 
@@ -233,7 +241,7 @@ _ENCODED = {bytes((byte,)): b"%%%02X" % byte for byte in range(256)}
 
 def _way_back(target: bytes) -> str:
     """The target as the value of a query parameter."""
-    parts = _QUOTED.split(target)  # every second one is a byte to encode
+    parts = _QUOTED.split(target)  # every second part is a byte to encode
     parts[1::2] = map(_ENCODED.__getitem__, parts[1::2])
     return b"".join(parts).decode("ascii")
 
@@ -246,7 +254,7 @@ _CHALLENGE: Header = (b"www-authenticate", b'Bearer realm="doorward"')
 def unauthenticated(
     target: bytes, extra: tuple[Header, ...] = (), route: int = NO_ROUTE, *, basic: bool = False
 ) -> Refuse:
-    """A request without a session, where one is required; the login page leads back to `target`.
+    """A request without the required session. After the login, the user returns to `target`.
     `basic`: ask programs for name and token."""
     return Refuse(
         401,

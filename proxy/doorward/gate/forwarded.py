@@ -1,4 +1,4 @@
-"""What trusted proxies say about a request's path in `Forwarded` (RFC 7239).
+"""The hops of a request that trusted proxies list in `Forwarded` (RFC 7239).
 
 Knows its syntax and how to walk the chain; must not know which peers are trusted, or what the
 result is used for.
@@ -14,7 +14,7 @@ _PAIR = re.compile(
     rb"""|"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*)")"""
 )
 _SPACE = re.compile(rb"[ \t]*")
-# For all lines together. A path through four proxies is already long.
+# For all lines together. Four proxies in a row are already many.
 HOPS = 64
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
@@ -26,7 +26,7 @@ class BadForwarded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ForwardedElement:
-    """What one proxy says about the request that it received."""
+    """One proxy's description of the request that it received."""
 
     source: bytes | None = None  # `for`
     proto: bytes | None = None
@@ -34,7 +34,7 @@ class ForwardedElement:
 
 
 def read_forwarded(lines: Sequence[bytes]) -> list[ForwardedElement]:
-    """The hops in the order of the path. Raises BadForwarded, also for more than HOPS."""
+    """The hops, the client's first. Raises BadForwarded, also for more than HOPS."""
     hops: list[ForwardedElement] = []
     for line in lines:
         _read_line(line, hops)
@@ -89,5 +89,5 @@ def select_trusted(
 
 
 def find_first(values: list[bytes | None]) -> bytes | None:
-    """The value from the outermost hop; inner hops only know what came from another proxy."""
+    """The value from the outermost hop; inner hops only describe requests from another proxy."""
     return next((value for value in values if value is not None), None)

@@ -1,5 +1,5 @@
-"""The endpoints at which front proxies ask about requests (forward-auth): whose they are, how each
-kind names the request, and what it can do with an answer.
+"""The forward-auth endpoints for each kind of front proxy, how it describes the request, and how it
+handles answers.
 
 Tables; must not know rules, sessions, or how headers are read.
 """
@@ -13,24 +13,24 @@ from doorward.gate.narrowing import Narrowing, read_narrowing
 
 
 class NamedBy(Enum):
-    """Where a front proxy names the request that it asks about."""
+    """The headers in which a front proxy describes the request that it asks about."""
 
     FORWARDED = auto()  # X-Forwarded-Method, -Proto, -Host and -Uri
     ORIGINAL = auto()  # X-Original-Method and X-Original-URL
-    EITHER = auto()  # the first of these, or the second where only that came
-    HOST = auto()  # Host, X-Forwarded-Uri and X-Real-IP alone: the rest may be the client's own
-    ITSELF = auto()  # the verification has the method, Host and, behind a prefix, the target
+    EITHER = auto()  # FORWARDED, or ORIGINAL if only that is present
+    HOST = auto()  # only Host, X-Forwarded-Uri and X-Real-IP: the client may have sent the others
+    ITSELF = auto()  # the verification request has the method, Host and, after a prefix, the target
 
 
 @dataclass(frozen=True, slots=True)
 class FrontProxy:
-    """How one kind of front proxy asks, and what it can do with an answer.
+    """How one kind of front proxy asks, and how it handles answers.
 
-    `redirects`: it passes a redirect on to the browser, with the status `redirect`; with
-    `redirects_programs` to everybody. `any_status`: it passes on whatever is answered; others make
-    an error of their own of all but 401 and 403. `allowed` is the status that lets a request
-    through, `preset` names identity headers of its answers next to those of the route.
-    `login_header` names the login as X-Doorward-Location does, `reason_header` has a word for why.
+    `redirects`: it forwards a redirect with the status `redirect` to browsers, or with
+    `redirects_programs` to all clients. `any_status`: it forwards every answer; others replace all
+    but 401 and 403 with an error of their own. `allowed`: the status that allows a request.
+    `preset`: identity headers to add to those of the route. `login_header`: has the URL of the
+    login, like X-Doorward-Location. `reason_header`: has one word for the reason.
     """
 
     name: str
@@ -46,7 +46,7 @@ class FrontProxy:
     is_narrowed: bool = False  # by the query of its endpoint
 
     def without_redirects(self) -> "FrontProxy":
-        """The same for nginx, which knows 401 and 403 alone."""
+        """The same for nginx, which only handles 401 and 403."""
         return replace(self, redirects=False, redirects_programs=False, any_status=False)
 
     def named(self, by: NamedBy) -> "FrontProxy":
@@ -62,12 +62,12 @@ FRONT_PROXIES = (
 )
 ENVOY = FrontProxy("envoy", NamedBy.ITSELF)
 
-# Endpoints of other programs, so that the front proxy need not change when one of them is replaced:
-# exact paths, and with a slash or `=` at the end prefixes before the target that is asked about.
+# Endpoints of other programs, so that Doorward can replace one without a change of the front proxy:
+# exact paths, or, if they end with a slash or `=`, prefixes of the target in question.
 Table = tuple[tuple[str, FrontProxy], ...]
 
 _AUTHELIA = FrontProxy("authelia", NamedBy.FORWARDED, redirect=302)
-# Traefik and Caddy are told to ask there with `?rd=`, nginx without.
+# Usually configured with `?rd=` for Traefik and Caddy, and without for nginx.
 _LEGACY = replace(_AUTHELIA, name="authelia-verify", named_by=NamedBy.EITHER).without_redirects()
 _LEGACY_REDIRECTING = replace(_AUTHELIA, name="authelia-verify-rd", named_by=NamedBy.EITHER)
 _OAUTH2_PROXY = FrontProxy(
@@ -112,16 +112,16 @@ ALIASES: dict[str, Table] = {
 
 
 def list_presets(aliases: Iterable[str]) -> tuple[str, ...]:
-    """The identity presets that answers at the endpoints of these programs have, each once."""
+    """The identity presets in the answers of these programs' endpoints, each once."""
     fronts = [front for alias in aliases for _, front in ALIASES[alias]]
     return tuple(dict.fromkeys(front.preset for front in fronts if front.preset))
 
 
 @dataclass(frozen=True, slots=True)
 class Subrequest:
-    """How a verification came: what kind of front proxy asks, the target behind the prefix of its
-    endpoint, if it has one, and whom it asks for. `names_method`: otherwise no rule may depend on
-    the method of the request that is asked about."""
+    """A verification request: the kind of front proxy, the target after the endpoint's prefix, if
+    it has one, and the users that it asks for. `names_method`: if False, no rule may depend on the
+    method of the request in question."""
 
     front: FrontProxy
     rest: bytes = b""
@@ -130,8 +130,7 @@ class Subrequest:
 
 
 class Endpoints:
-    """The paths at which front proxies ask; `aliases` name the programs whose paths are among
-    them."""
+    """The forward-auth endpoints, including those of the programs named in `aliases`."""
 
     def __init__(self, aliases: Iterable[str] = ()) -> None:
         under = paths.VERIFY
@@ -140,7 +139,7 @@ class Endpoints:
         table += [row for alias in aliases for row in ALIASES[alias]]
         fronts = [(path.encode(), front) for path, front in table]
         self._exact = {path: Subrequest(front) for path, front in fronts if path[-1:] not in b"/="}
-        # How long the part is that the target follows: its first byte is a slash.
+        # The length of the prefix before the target; the target's first byte is a slash.
         self._prefixes = tuple(
             (path, len(path.removesuffix(b"/")), front)
             for path, front in fronts
@@ -148,7 +147,7 @@ class Endpoints:
         )
 
     def find(self, target: bytes) -> Subrequest | None:
-        """What is asked at this target, if it is one of these paths."""
+        """The verification request that has this target, if it is one of these paths."""
         path, _, query = target.partition(b"?")
         found = self._exact.get(path)
         if found is not None:

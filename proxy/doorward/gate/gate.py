@@ -53,22 +53,22 @@ NOT_FOUND = 404
 
 @dataclass(slots=True)
 class RequestFacts:
-    """What follows only from a request's bytes and the connection it came over: where it leads and
-    what it carries. It is valid whenever the same bytes come again; the user is looked up each
-    time."""
+    """The part of a decision that only depends on a request's bytes and its connection: its target
+    and its credentials. It stays valid when the same bytes are received again; the user is looked
+    up each time."""
 
     request: Accepted
     target: Target
     credentials: Credentials
-    others: tuple[Target, ...] = ()  # the other targets that it names, which must be allowed too
-    subrequest: Subrequest | None = None  # the question of a front proxy about the request
+    others: tuple[Target, ...] = ()  # other targets in its headers, which must be allowed too
+    subrequest: Subrequest | None = None  # the verification request of a front proxy
     # Made from the same bytes when first used.
     before_id: bytes | None = None
     unauthenticated: Refuse | None = None
 
     @property
     def has_own_id(self) -> bool:
-        """Whether a trusted proxy set the request's id, which is then not a fact of its bytes."""
+        """Whether a trusted proxy set the request's id, which then differs for the same bytes."""
         return self.request.trusted and self.request.headers.request_id is not None
 
     def request_as(self, request_id: str) -> Accepted:
@@ -80,8 +80,8 @@ class RequestFacts:
 
 @dataclass(slots=True)
 class NeedsFactor:
-    """Not decided yet: does this session's user have a second factor? `max_age_s`: the maximum age
-    of the one that was given."""
+    """Not decided yet, because it depends on whether the user has a second factor. `max_age_s`: the
+    maximum age of the last one."""
 
     session: Session
     max_age_s: float | None
@@ -147,7 +147,7 @@ class Gate:
         return RequestFacts(request, target, credentials, others, subrequest)
 
     def decide(self, facts: RequestFacts, now: float) -> Decision | None:
-        """The decision on a request, or None if storage has to be asked: see `ask`."""
+        """The decision on a request, or None if it needs storage: see `ask`."""
         caller = self._identify.peek(facts.credentials, now)
         if caller is None:
             return None
@@ -182,13 +182,13 @@ class Gate:
         return decision if isinstance(decision, Forward) else decision.on(facts.target.route)
 
     def _judge_unknown(self, facts: RequestFacts, refusal: Refuse, now: float) -> Decision:
-        """The user is unknown at the moment: public paths stay open, and only requests that
-        certainly have no session count as such."""
+        """The user is not known at the moment: public paths stay open. Only requests that certainly
+        have no session are treated as having none."""
         decision = self._judge(facts, NOBODY, now)
         return decision if isinstance(decision, Forward) else refusal.on(facts.target.route)
 
     def known(self, request: Accepted, now: float) -> Session | None:
-        """For records: the session of a request, if it is in memory."""
+        """The session of a request, if it is in memory. Only for records."""
         target = self._authorize.locate(request, request.path)
         if target is None:
             return None
@@ -225,7 +225,7 @@ class Gate:
             self._authorize.is_ambiguous(request, target)
             or any(map(self._is_internal, request.other_readings))
         ):
-            return bad_request("its path leads elsewhere when it is read another way")
+            return bad_request("its path can be read in another way that leads elsewhere")
         return target or not_found(self._authorize.can_start(request, None, 0.0))
 
     def _locate_others(self, request: Accepted, target: Target) -> tuple[Target, ...] | Refuse:
@@ -294,7 +294,8 @@ class Gate:
             identity, private = b"", False
             policy = self._identity_policies[target.route]
             if session is None:
-                # A decision in Python let in whom the rules would not: others may be refused.
+                # A decision in Python allowed what the rules refuse to this user: others may be
+                # refused.
                 private = policy.makes_private and not rule.is_public
             else:
                 try:
@@ -303,7 +304,7 @@ class Gate:
                     return unfit_identity()
             forward = Forward(target.route, session, identity, private, credentials.binds)
             if target.route in self._credentials:
-                # Nobody may be allowed elsewhere by a decision in Python.
+                # A decision in Python must not allow other targets.
                 self._add_credentials(forward, rule.is_public or session is None)
             if caller.foreign_bearer or caller.foreign_pair or request.headers.overrides:
                 overrides = bool(request.headers.overrides)
@@ -331,7 +332,7 @@ class Gate:
         return self._forbidden(request, credentials, session, now)
 
     def forward_for(self, facts: RequestFacts, session: Session, now: float) -> Forward:
-        """How a request of Doorward's own is sent on for a session; no rule is asked. Raises
+        """How to send a request of Doorward's own for a session, without checking rules. Raises
         UnfitIdentity."""
         route = facts.target.route
         identity, private = self._identity_policies[route].apply(session, False, now)
@@ -342,7 +343,7 @@ class Gate:
 
     def _add_credentials(self, forward: Forward, is_public: bool) -> None:
         """Send the route's credentials if a rule allowed this user; on public paths only if the
-        route says so. An answer to a user's own credentials is that user's alone."""
+        route says so. Answers to a user's own credentials are private to that user."""
         forward.credentials = not is_public or self._credentials[forward.route]
         if forward.credentials and forward.session is not None:
             forward.private |= self._identity_policies[forward.route].makes_private
@@ -367,7 +368,7 @@ class Gate:
 
 
 def _narrow(subrequest: Subrequest, session: Session | None) -> Verdict:
-    """What is left of an allowed request where the verification asks for certain users alone."""
+    """Narrow the decision on an allowed request if the verification only asks for certain users."""
     if subrequest.narrowing is None:
         return ALLOWED
     if session is None:
@@ -376,7 +377,7 @@ def _narrow(subrequest: Subrequest, session: Session | None) -> Verdict:
 
 
 def _lead_to_pages(request: Accepted) -> Refuse:
-    """There is no application, but there are pages: the start page leads to one of them."""
+    """There is no application here, but the start page leads to one of Doorward's pages."""
     if request.path == b"/" and request.method in (b"GET", b"HEAD"):
         return moved(paths.ACCOUNT.encode())
     return not_found(home=False)

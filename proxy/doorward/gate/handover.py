@@ -1,7 +1,7 @@
 """The cookie of a session that was handed over to a host of another root domain.
 
-Knows its name and on which hosts it counts; must not know how a session gets there. The same value
-is nothing on any other host, and opens applications, none of Doorward's own pages.
+Knows its name and the hosts on which it is valid; must not know how a session gets there. The value
+is invalid on any other host, and gives access to applications but not to Doorward's own pages.
 """
 
 import re
@@ -26,15 +26,15 @@ _NONCE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """A value of this cookie on the host where it came. It stands for itself in memory, where no
-    other carrier's bytes can be equal to it."""
+    """A value of this cookie, with its host. Used as a cache key, which no other carrier's bytes
+    can be equal to."""
 
     host: str
     value: bytes
 
 
 class HandoverCarrier:
-    """`hosts` are those that sessions are handed over to, exact or `*.example.com`."""
+    """`hosts`: those that sessions are handed over to, exact or `*.example.com`."""
 
     def __init__(
         self, hosts: Sequence[str], live: Live, handovers: Handovers, cookies: Cookies
@@ -55,7 +55,7 @@ class HandoverCarrier:
     # The session of a request
 
     def read(self, lines: Sequence[bytes], host: str) -> Handed | None:
-        """The cookie on a host where it counts; None where there is none, or two that differ."""
+        """The cookie, on a host where it is valid. None if there is none, or if two differ."""
         found = {
             value
             for line in lines
@@ -68,7 +68,7 @@ class HandoverCarrier:
         return Handed(host, found.pop())
 
     def open(self, handed: Handed) -> str | None:
-        """The token in it, or None for a value that was not signed for its host."""
+        """The token in it. None if the value was not signed for its host."""
         return self._handovers.host_tokens.unsign(handed.value, handed.host)
 
     async def find(self, handed: Handed, now: float) -> Found:
@@ -82,10 +82,10 @@ class HandoverCarrier:
             self._live.note_unknown(handed, now)
         return found
 
-    # Lines
+    # Set-Cookie lines
 
     def set_line(self, token: str, host: str, max_age_s: float | None) -> Header:
-        """Without an age it ends with the browser."""
+        """Without an age, the cookie lasts until the browser closes."""
         signed = self._handovers.host_tokens.sign(token, host)
         age = "" if max_age_s is None else f"; Max-Age={max_age_s:.0f}"
         return self._line(self._name, f"{signed}{age}", self._same_site.capitalize())
@@ -98,8 +98,9 @@ class HandoverCarrier:
         return value if value is not None and _NONCE.fullmatch(value) else None
 
     def nonce_line(self, nonce: str) -> Header:
-        """The form that comes back is another site's, hence `None`, which browsers take over https
-        alone; without an attribute they send a new cookie with such a form for two minutes."""
+        """A page of another site posts the form, hence `SameSite=None`, which browsers only accept
+        over https. Over http there is no attribute: then they send a new cookie with such a form
+        for two minutes."""
         same_site = "None" if self._secure else ""
         return self._line(self._nonce, f"{nonce}; Max-Age={NONCE_S:.0f}", same_site)
 

@@ -1,4 +1,4 @@
-"""The last hop of a request: the peer, and what a trusted proxy says about the client.
+"""The last hop of a request: the peer, and the client as described by trusted proxies.
 
 Knows which peers are trusted and how each of their headers is read; must not know routes, rules or
 targets. Each fact is decided here once; every later step uses the value of `Hop`.
@@ -37,7 +37,7 @@ REMEMBERED_BYTES = 256
 
 @dataclass(slots=True)
 class Hop:
-    """What applies to a request whatever it asks for.
+    """The facts about a request that do not depend on its target.
 
     `forwarded_for` is the chain of addresses to pass on, including this peer; `port` the one that
     the client used, in digits; `prefix` the path under which a proxy mounts this server, without a
@@ -59,9 +59,9 @@ class Hop:
     lines: bytes | None = None  # the forwarding headers for the upstream, made when first used
 
 
-# What proxies wrote in one family of headers: the chain of addresses, scheme and host.
+# The contents of one family of headers: the chain of addresses, scheme and host.
 _Forwarded = tuple[Sequence[bytes], bytes | None, bytes | None]
-# An address, the same as text (both empty if it is unknown), and whether it is trusted.
+# An address (None if unknown), the same as text (then empty), and whether it is trusted.
 _Peer = tuple[Address | None, str, bool]
 _NOBODY: _Peer = (None, "", False)
 
@@ -144,12 +144,12 @@ class Hops:
     def read_named(
         self, peer: str, came_by: str, chain: Sequence[bytes], authority: bytes, scheme: str
     ) -> Hop:
-        """The hop of a request that a trusted proxy asks about. Raises Unfit where the nearest link
-        is no address: a client whose address is unknown does not have the proxy's."""
+        """The hop of a request that a trusted proxy asks about. Raises Unfit if the nearest link is
+        not an address: the proxy's own address must not stand in for an unknown client's."""
         asked = self._asked(authority, scheme)
         address, text, _ = self._walk(_NOBODY, chain)
         if address is None:
-            raise Unfit(400, "the client that is named has no address")
+            raise Unfit(400, "X-Forwarded-For contains no address of the client")
         return Hop(
             peer,
             came_by,
@@ -159,7 +159,7 @@ class Hops:
             scheme,
             address,
             text,
-            "",  # nothing is passed on
+            "",  # the request is not forwarded
             True,
             "",
             asked.is_served,

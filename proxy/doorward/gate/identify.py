@@ -30,7 +30,7 @@ class Caller:
 
     session: Session | None = None
     conflict: bool = False
-    # it has the form of Doorward's token, but storage has never known it
+    # it has the form of Doorward's token, but is not in storage and never was
     foreign_bearer: bool = False
     foreign_pair: bool = False  # the same
     banned: bool = False

@@ -1,6 +1,6 @@
-"""Which users a verification asks for by itself (`?allowed_groups=`, as oauth2-proxy reads them).
+"""The users that a verification asks for in its query (`?allowed_groups=`, as in oauth2-proxy).
 
-Knows the words of that query; must not know rules. It narrows what they allow, and allows nothing.
+Knows the parameters of that query; must not know rules. It can only restrict what rules allow.
 """
 
 from collections.abc import Iterable
@@ -19,8 +19,9 @@ _BEGIN = "allowed_"
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """Whom one verification is for. Of each that is not None, a user needs one; a word without
-    values admits nobody. `unknown` are words that begin alike and mean nothing here."""
+    """The users that one verification asks for. Of each set that is not None, a user needs one
+    item; an empty set admits no user. `unknown`: unsupported parameters that begin with
+    `allowed_`."""
 
     groups: frozenset[str] | None = None
     emails: frozenset[str] | None = None
@@ -46,7 +47,7 @@ class Narrowing:
 
 
 def _covers(pattern: str, domain: str) -> bool:
-    """Exact, or every domain below for `.example.com` and `*.example.com`."""
+    """Exact, or all subdomains for `.example.com` and `*.example.com`."""
     below = pattern.removeprefix("*")
     if below.startswith("."):
         return domain.endswith(below) and len(domain) > len(below)
@@ -55,7 +56,7 @@ def _covers(pattern: str, domain: str) -> bool:
 
 @lru_cache(maxsize=256)
 def read_narrowing(query: bytes) -> Narrowing | None:
-    """What the query of a verification says, or None where it narrows nothing."""
+    """Parse the query of a verification. None if it restricts nothing."""
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     said: dict[str, set[str]] = {}
     for name, values in pairs:
@@ -73,7 +74,7 @@ def read_narrowing(query: bytes) -> Narrowing | None:
 
 
 def _fold(addresses: Iterable[str]) -> frozenset[str]:
-    """Addresses as they are compared; anything else is left out."""
+    """Addresses in normal form; anything else is left out."""
     found: set[str] = set()
     for address in addresses:
         with suppress(InvalidEmail):

@@ -42,7 +42,7 @@ def is_usual_target(target: bytes) -> bool:
 def check_target(target: bytes) -> None:
     """Raise BadPath for raw bytes that no request target may contain."""
     if _RAW_BAD.search(target):
-        raise BadPath("the request target holds a raw byte that must be encoded")
+        raise BadPath("the request target contains a raw byte that must be encoded")
 
 
 def list_readings(path: bytes) -> frozenset[bytes]:
@@ -56,7 +56,7 @@ def list_readings(path: bytes) -> frozenset[bytes]:
     if not path.startswith(b"/"):
         raise BadPath("the path does not begin with a slash")
     if _BROKEN_ESCAPE.search(path):
-        raise BadPath("the path holds a % without two hexadecimal digits")
+        raise BadPath("the path contains a % without two hexadecimal digits")
     seen = _all_readings(path)
     for reading in seen:
         _refuse_hidden(reading)
@@ -94,6 +94,6 @@ def _next_readings(reading: bytes, decodings: int) -> list[tuple[bytes, int]]:
 
 def _refuse_hidden(reading: bytes) -> None:
     if _NEVER.search(reading):
-        raise BadPath("the path holds an encoded control byte or an overlong encoding")
+        raise BadPath("the path contains an encoded control byte or an overlong encoding")
     if any(segment in _DOTS for segment in reading.split(b"/")):
-        raise BadPath("the path holds a dot segment")
+        raise BadPath("the path contains a dot segment")

@@ -1,7 +1,7 @@
-"""A decision of one's own in Python: found by its name, called within bounds.
+"""An operator's own decision in Python: imported by name, and called with a time limit.
 
-Knows functions, threads and time; must not know what is decided by it. Whatever goes wrong is a
-`PolicyFailed`, and so a refusal.
+Knows functions, threads and time; must not know what is decided. Any error is a `PolicyFailed`, and
+thus a refusal.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from doorward.gate.policy_gate import PolicyFailed
 from doorward.policy import Allow, Deny, Identity, Request
 from doorward.settings import Fault, InvalidSettings, Settings
 
-# Functions that block are given threads, so that they do not block everybody. A call that is too
-# late keeps its thread until it returns: others wait, and more than these are refused.
+# Blocking functions run in threads, so that they do not block the event loop. A call that times out
+# keeps its thread until it returns. Further calls wait, and calls beyond these limits are refused.
 THREADS = 8
 CALLS = 256
 
@@ -36,7 +36,7 @@ def load_policy(settings: Settings) -> Callable[..., Any] | None:
         for part in attribute.split("."):
             found = getattr(found, part)
         inspect.signature(found).bind(None, None)
-    except (Exception, SystemExit) as error:  # of the module's own, too
+    except (Exception, SystemExit) as error:  # including the module's own errors
         message = f"{name} cannot be used: {type(error).__name__}: {error}"
         hint = "name a function of two arguments that Python can import, such as policy:decide"
         raise InvalidSettings([Fault("access.decide", None, message, hint)]) from error
@@ -45,7 +45,7 @@ def load_policy(settings: Settings) -> Callable[..., Any] | None:
 
 
 class PolicyFunction:
-    """Asks the function. A coroutine function runs in the event loop, any other in a thread."""
+    """Calls the function: a coroutine function in the event loop, any other in a thread."""
 
     def __init__(self, decide: Callable[..., Any], timeout_s: float) -> None:
         self._decide = decide
@@ -57,7 +57,7 @@ class PolicyFunction:
         self._threads: list[threading.Thread] = []
 
     async def ask(self, request: Request, identity: Identity | None) -> Allow | Deny | None:
-        """What it answers. Raises PolicyFailed."""
+        """The function's answer. Raises PolicyFailed."""
         is_late = False
         try:
             async with asyncio.timeout(self._timeout_s) as limit:
@@ -65,7 +65,7 @@ class PolicyFunction:
                     found = await self._decide(request, identity)
                 else:
                     found = await self._ask_thread(request, identity)
-            is_late = limit.expired()  # it may have kept the cancellation to itself
+            is_late = limit.expired()  # it may have swallowed the cancellation
         except TimeoutError:
             is_late = True
         except PolicyFailed:
@@ -73,7 +73,7 @@ class PolicyFunction:
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
-                raise  # the request is over
+                raise  # the request has ended
             raise _failed(error) from error
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             raise _failed(error) from error
@@ -87,11 +87,11 @@ class PolicyFunction:
 
     async def _ask_thread(self, request: Request, identity: Identity | None) -> Any:
         if not self._room.acquire(blocking=False):
-            raise PolicyFailed(f"{CALLS} calls are under way or wait")
+            raise PolicyFailed(f"{CALLS} calls are already running or waiting")
         future: Future[Any] = Future()
         future.add_done_callback(lambda done: self._room.release())
         while len(self._threads) < THREADS:
-            # Daemons: one that never returns does not hold up a stop.
+            # Daemon threads, so that a call that never returns does not delay a stop.
             thread = threading.Thread(target=_work, args=(self._jobs,), daemon=True, name="policy")
             self._threads.append(thread)
             thread.start()
@@ -107,9 +107,9 @@ def _work(jobs: "SimpleQueue[_Job]") -> None:
     while True:
         future, call = jobs.get()
         if not future.set_running_or_notify_cancel():
-            continue  # nobody waits for it any more
+            continue  # no request waits for it any more
         try:
             future.set_result(call())
-        except BaseException as error:  # SystemExit would end the process that awaits it
+        except BaseException as error:  # SystemExit would end the process
             future.set_exception(_failed(error))
         del future, call

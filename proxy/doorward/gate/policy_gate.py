@@ -1,8 +1,8 @@
-"""The gate of a deployment that has a decision in Python in addition to its rules.
+"""The gate if there is a decision in Python in addition to the rules.
 
 The function is called for every request that the gate decides on, once the caller is known. It can
-refuse anything. It can allow what the rules refuse to this user, and nothing that is refused for
-another reason. See docs/guides/decisions-in-python.md.
+refuse any request. It can allow a request that the rules refuse to this user, but not one that is
+refused for another reason. See docs/guides/decisions-in-python.md.
 """
 
 from collections.abc import Awaitable, Callable, Collection
@@ -25,7 +25,7 @@ TRIES = 3
 
 
 class PolicyFailed(Exception):
-    """The decision gave no answer; the message says why."""
+    """The function failed, for the reason in the message."""
 
 
 # Raises PolicyFailed.
@@ -33,8 +33,8 @@ AskPolicy = Callable[[Request, Identity | None], Awaitable[Allow | Deny | None]]
 
 
 class AllowingAuthorize(Authorize):
-    """The same tables after the function has allowed a request: what they require of the user does
-    not count, except for a second factor. What no user may open stays closed."""
+    """The same tables after the function has allowed a request: they only require a second factor
+    of the user. Rules that refuse every user still apply."""
 
     def judge(
         self, target: Target, session: Session | None, address: Address | None, now: float
@@ -56,14 +56,14 @@ class PolicyGate(Gate):
         self._clock = clock
 
     def decide(self, facts: RequestFacts, now: float) -> Decision | None:
-        """None: the decision is asked, in a task."""
+        """Always None: the function is called in `ask`, in a task."""
         return None
 
     async def ask(self, facts: RequestFacts, now: float) -> Decision:
-        """The decision, made again if the session ended while it was being made."""
+        """The decision. If the session ended in the meantime, decide again."""
         for _ in range(TRIES):
             caller, refusal = await self._find_caller(facts, now)
-            if refusal is not None:  # what is open to everybody stays open
+            if refusal is not None:  # public paths stay open
                 decision = await self.decide_for(facts, NOBODY, now)
                 passes = isinstance(decision, Forward)
                 return decision if passes else refusal.on(facts.target.route)
@@ -80,7 +80,8 @@ class PolicyGate(Gate):
         """The decision for the user, once that is known."""
         decision = await self._decide_for(facts, caller, now)
         if isinstance(decision, Forward) and decision.keeps is not None:
-            # The function may have decided by the method, and not by one that a header asks for.
+            # The function may have decided by the request's method, not by one in an override
+            # header.
             decision.keeps = replace(decision.keeps, overrides=False)
         return decision
 
@@ -146,7 +147,7 @@ class PolicyGate(Gate):
 
 
 def _is_same(session: Session | None, other: Session) -> bool:
-    """Whether it is still the same session, of the same level, and its user unchanged."""
+    """Whether the session, its level and its user are unchanged."""
     return (
         session is not None
         and session.number == other.number

@@ -43,7 +43,7 @@ class Demands:
                 for one in read_second_targets(request.headers.targets)
             )
         ):
-            return bad_request("what is left of its path can be read as a host")
+            return bad_request("without the route's prefix, its path can be read as a host")
         return None
 
     def _reads_as_host(self, path: bytes) -> bool:

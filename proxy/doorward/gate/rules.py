@@ -17,7 +17,7 @@ from doorward.settings.faults import KeyPath
 from doorward.settings.patterns import compile_regex
 from doorward.settings.rules import Alternative
 
-# What browsers and certificate authorities fetch without a cookie, below a route's path.
+# Files that browsers and certificate authorities fetch without a cookie, below a route's path.
 _ICON = r"(?:favicon|apple-touch-icon|android-chrome|mstile|safari-pinned-tab|icon|maskable-icon)"
 PUBLIC_ASSETS = (
     rf"{_ICON}(?:-[0-9A-Za-z-]{{1,32}})?\.(?:ico|png|svg)",
@@ -165,7 +165,7 @@ class CompiledRule:
         self.activity = rule.activity
         self.tokens = rule.tokens
         self.demands = tuple(Demand.of(each) for each in rule.alternatives)
-        self.admits_everyone = Demand() in self.demands  # who has a session
+        self.admits_everyone = Demand() in self.demands  # any user with a session
         self.matches_path = _compile_path(rule, prefix)
         self.hosts = tuple(host.lower() for host in rule.host)
         self.methods = frozenset(method.encode() for method in rule.methods)

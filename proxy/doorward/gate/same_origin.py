@@ -1,4 +1,4 @@
-"""Which site's page sent a request: the one place that decides what is same-origin.
+"""The site whose page sent a request: the only place that decides what is same-origin.
 
 Knows how browsers name origins; must not know what is refused to pages of other sites.
 """
@@ -12,7 +12,7 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Sender(Enum):
-    """The sender of a request, as far as its browser says."""
+    """The sender of a request, according to its browser."""
 
     OWN = auto()  # this site's
     TYPED = auto()  # no page: an address that the user typed, or chose from a list

@@ -31,7 +31,7 @@ _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
 _BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)  # RFC 7617 2
 _BASIC_SCHEME = re.compile(rb"[ \t]*basic(?![!#$%&'*+\-.^_`|~0-9A-Za-z])", re.IGNORECASE)
 _NOT_FOUND = Found(None, known=False)
-# The compiled scope of one session is kept under this key.
+# The cache key of a session's compiled scope.
 _COMPILED = "compiled scope"
 
 
@@ -56,8 +56,8 @@ class PresentedToken:
 
 @dataclass(frozen=True, slots=True)
 class PresentedPassword:
-    """Name and password from Basic, where Doorward asks for it. `key` is made with a keyed hash, so
-    that no password is kept in memory."""
+    """Name and password from Basic, on a path where Doorward asks for it. `key` is made with a
+    keyed hash, so that no password is kept in memory."""
 
     name: bytes = field(repr=False)
     password: bytes = field(repr=False)
@@ -168,8 +168,8 @@ class TokenCarrier:
 
     async def _find(self, token: Presented, request: Accepted, now: float) -> Found:
         key = token.key
-        # After reading the feed, the session is mostly in memory. Asking without it could cost a
-        # password hash.
+        # After the feed is read, the session usually is in memory. Looking it up otherwise could
+        # cost a password hash.
         await self._live.catch_up(now)
         session = self._live.peek(key, now)
         if session is not None:

@@ -1,8 +1,8 @@
-"""Forward-auth: the request that a front proxy asks about, read from the front proxy's own request.
+"""Forward-auth: the request that a front proxy asks about, read from its verification request.
 
-Knows the headers with which each front proxy names that request; must not know rules, routes or
-sessions. The gate decides on the request as if it had been sent directly. A question that could
-mean two requests, or that comes from an untrusted peer, is refused.
+Knows the headers in which each front proxy describes that request; must not know rules, routes or
+sessions. The gate decides on the request as if it had been sent directly. A verification that could
+mean two requests, or comes from an untrusted peer, is refused.
 """
 
 import re
@@ -34,12 +34,12 @@ _URL = re.compile(rb"([A-Za-z]+)://([^/?#@\\\s]+)(/.*)", re.DOTALL)
 _WHOLE_SERVER = (b"OPTIONS", ASTERISK)
 # Not `-key`: browsers send none over HTTP/2 (RFC 8441 5), and `Upgrade` is not passed on by all.
 _WEBSOCKET = b"sec-websocket-"
-# A peer that is not trusted tends to ask often, so one line a minute is logged.
+# An untrusted peer tends to ask often, so only one line a minute is logged.
 _SAY_AGAIN_S = 60.0
 
 
 class Unverifiable(Exception):
-    """A verification that no rule is asked about; `code` is a word for why."""
+    """A verification that is refused before any rule; `code` is one word for the reason."""
 
     def __init__(self, status: int, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ class Unverifiable(Exception):
 
 
 class _Named(NamedTuple):
-    """The request that headers name."""
+    """The request that the headers describe."""
 
     method: bytes
     scheme: str
@@ -58,9 +58,9 @@ class _Named(NamedTuple):
 
 
 class Verifications:
-    """Reads verifications. `hosts` are those that may be asked about, exact or `*.example.com`;
-    `managed` the names, as they are compared, of headers that the answers set; `scheme` is that of
-    requests whose front proxy does not name it."""
+    """Reads verifications. `hosts`: the hosts that front proxies may ask about, exact or
+    `*.example.com`. `managed`: normalised names of the headers that answers set. `scheme`: that of
+    requests whose front proxy does not send one."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Verifications:
         return any(host_matches(one, host) for one in self._hosts)
 
     def read(self, asked: Subrequest, arrival: Received) -> tuple[Accepted, Subrequest]:
-        """The request that is asked about, and how. Raises Unverifiable, and BadHeaders."""
+        """The request in question, and the verification. Raises Unverifiable and BadHeaders."""
         if not self._hops.trusts(arrival.peer):
             raise self._untrusted(arrival)
         try:
@@ -98,23 +98,23 @@ class Verifications:
         headers = arrival.parsed or parse_headers(arrival.headers)
         self._refuse_lookalikes(asked, arrival, headers)
         if asked.narrowing is not None and asked.narrowing.unknown:
-            raise Unfit(400, f"{asked.narrowing.unknown[0]} is not known here")
+            raise Unfit(400, f"{asked.narrowing.unknown[0]} is not supported")
         if asked.front.named_by is NamedBy.HOST:
             named, chain = self._read_by_host(arrival, headers)
             asked = replace(asked, names_method=False)
         else:
             named, chain = _read_named(asked, arrival, headers), headers.forwarded_for
         if not chain:
-            raise Unfit(400, "no client is named (X-Forwarded-For)")
+            raise Unfit(400, "X-Forwarded-For is missing")
         check_method(named.method)
         if named.target[:1] != b"/" and (named.method, named.target) != _WHOLE_SERVER:
-            raise Unfit(400, "the target that is named is no path")
+            raise Unfit(400, "the target is not a path")
         path, others = read_target(named.target)
         hop = self._hops.read_named(
             arrival.peer, arrival.scheme, chain, named.authority, named.scheme
         )
         if not hop.is_served:
-            reason = "is none of forward_auth.hosts"
+            reason = "is not in forward_auth.hosts"
             self._tell(arrival, f"{hop.host} {reason}", "forward_auth.hosts")
             raise Unverifiable(403, "unknown_host", f"This host {reason}.")
         request = Accepted(
@@ -132,31 +132,34 @@ class Verifications:
     def _read_by_host(
         self, arrival: Received, headers: RequestHeaders
     ) -> tuple["_Named", Sequence[bytes]]:
-        """The request that Host and X-Forwarded-Uri name, and its client, by X-Real-IP. Where a
-        front proxy sets no more than these, everything else may be the client's own: the method is
-        not known then, and nothing may contradict (CVE-2026-40575)."""
+        """The request according to Host and X-Forwarded-Uri, and its client according to X-Real-IP.
+        This front proxy sets no other headers, so the client may have sent the others: the method
+        is unknown, and no header may contradict (CVE-2026-40575)."""
         asked = _only_host(headers)
         host = read_last(headers.forwarded_host, "X-Forwarded-Host")
         proto = read_last(headers.forwarded_proto, "X-Forwarded-Proto")
         uri, client, original = _find(arrival, headers, (URI, REAL_IP, ORIGINAL_URL))
         if uri is None:
-            raise Unfit(400, "no request is named (X-Forwarded-Uri)")
+            raise Unfit(400, "X-Forwarded-Uri is missing")
         if client is None:
-            raise Unfit(400, "no client is named (X-Real-IP)")
+            raise Unfit(400, "X-Real-IP is missing")
         scheme = self._scheme if proto is None else read_scheme(proto)
         agree = host is None or host.lower() == asked.lower()
         if original is not None:
             agree = agree and _split(original)[1:] == (asked, uri)
         if not agree:
-            raise Unfit(400, "two requests are named that differ (Host and X-Forwarded-Host)")
+            raise Unfit(
+                400,
+                "X-Forwarded-Host or X-Original-URL differs from Host and X-Forwarded-Uri",
+            )
         return _Named(b"GET", scheme, asked, uri), [client]
 
     def _refuse_lookalikes(
         self, asked: Subrequest, arrival: Received, headers: RequestHeaders
     ) -> None:
-        """Refuse what a client sends under another spelling of a name that the answer sets: the
-        front proxy replaces that name alone, and an application may read both as one
-        (CVE-2026-52845, CVE-2025-64484)."""
+        """Refuse a client's header with another spelling of a name that the answer sets: the front
+        proxy only replaces that spelling, and an application may read both as one (CVE-2026-52845,
+        CVE-2025-64484)."""
         if isinstance(headers, RequestHead):
             found = self._lookalikes.findall(headers.text.lower())
         else:
@@ -165,18 +168,18 @@ class Verifications:
         for name in found:
             if name not in self._managed:
                 shown = name.decode("ascii", "backslashreplace")
-                reason = f"the header {shown} could be taken for one of Doorward's"
+                reason = f"the header {shown} could be mistaken for one of Doorward's"
                 self._tell(arrival, reason, "routes.identity")
                 status = 400 if asked.front.any_status else 403
                 raise Unverifiable(status, "lookalike_header", f"This is refused: {reason}.")
 
     def _untrusted(self, arrival: Received) -> Unverifiable:
-        reason = "whoever asks is none of trusted_proxies"
+        reason = "the front proxy is not in trusted_proxies"
         self._tell(arrival, reason, "trusted_proxies")
-        return Unverifiable(401, "untrusted_peer", f"This cannot be asked: {reason}.")
+        return Unverifiable(401, "untrusted_peer", f"This verification is not possible: {reason}.")
 
     def _tell(self, arrival: Received, reason: str, setting: str) -> None:
-        """Once a minute for each setting."""
+        """Log a line, at most once a minute for each setting."""
         now = self._clock()
         if now - self._told.get(setting, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
             self._told[setting] = now
@@ -184,16 +187,16 @@ class Verifications:
             _log.warning("verification_refused", peer=peer, reason=reason, setting=setting)
 
 
-# What headers say
+# Headers
 
 
 def _read_named(asked: Subrequest, arrival: Received, headers: RequestHeaders) -> _Named:
-    """Raises Unfit where no request is named, or two that differ."""
+    """Raises Unfit if the headers describe no request, or two that differ."""
     by = asked.front.named_by
     proto = read_last(headers.forwarded_proto, "X-Forwarded-Proto")
     if by is NamedBy.ITSELF:
         if proto is None:
-            raise Unfit(400, "no scheme is named (X-Forwarded-Proto)")
+            raise Unfit(400, "X-Forwarded-Proto is missing")
         return _Named(arrival.method, read_scheme(proto), _only_host(headers), asked.rest)
     host = read_last(headers.forwarded_host, "X-Forwarded-Host")
     method, uri, original_method, original = _find(arrival, headers, _NAMES)
@@ -219,9 +222,9 @@ def _read_named(asked: Subrequest, arrival: Received, headers: RequestHeaders) -
             and (proto is None or read_scheme(proto) == named.scheme)
         )
     else:
-        raise Unfit(400, f"no request is named ({_MISSING[by]})")
+        raise Unfit(400, f"the headers of the request are missing ({_MISSING[by]})")
     if not agree:
-        raise Unfit(400, "two requests are named that differ (X-Forwarded-* and X-Original-*)")
+        raise Unfit(400, "X-Forwarded-* and X-Original-* differ")
     return named
 
 
@@ -233,10 +236,10 @@ _MISSING = {
 
 
 def _split(url: bytes) -> tuple[str, bytes, bytes]:
-    """Scheme, authority and target of an absolute URL, the target as it stands there."""
+    """Scheme, authority and target of an absolute URL. The target is unchanged."""
     match = _URL.fullmatch(url)
     if match is None:
-        raise Unfit(400, "X-Original-URL is no absolute http or https URL")
+        raise Unfit(400, "X-Original-URL is not an absolute http or https URL")
     return read_scheme(match[1]), match[2], match[3]
 
 
@@ -250,7 +253,7 @@ _NAMES = (METHOD, URI, ORIGINAL_METHOD, ORIGINAL_URL)
 
 
 def _find(arrival: Received, headers: RequestHeaders, names: Sequence[bytes]) -> list[bytes | None]:
-    """What the headers of these names say, which the gate does not read of any other request."""
+    """The values of headers with these names, which the gate only reads in verifications."""
     if isinstance(headers, RequestHead):
         text = headers.text
         lower = text.lower()
@@ -279,14 +282,15 @@ def _find_line(text: bytes, lower: bytes, begin: bytes) -> bytes | None:
 
 
 def _only(said: set[bytes], name: bytes) -> bytes | None:
-    """One line may be the front proxy's and another the client's: they have to say the same."""
+    """Of several lines, one may be the front proxy's and another the client's, so they must be
+    equal."""
     if len(said) > 1:
         raise Unfit(400, f"there are {len(said)} {name.decode()} headers, and they differ")
     return next(iter(said), None)
 
 
 def _compile_lookalikes(managed: Iterable[bytes]) -> re.Pattern[bytes]:
-    """Finds headers of these names in lower-case heads, in every spelling: with any punctuation
-    where the name has a hyphen."""
+    """A pattern that finds headers with these names in lower-case heads in every spelling: with any
+    punctuation in place of a hyphen."""
     spelled = (rb"[^a-z0-9:\s]".join(name.split(b"-")) for name in sorted(managed))
     return re.compile(rb"\r\n(%b):" % (b"|".join(spelled) or rb"(?!)"))

@@ -15,7 +15,7 @@ from doorward.observe.observer import ExchangeRecord, Observer, Outcome, now_s
 
 _log = structlog.get_logger("doorward.log")
 
-# How much of a target is logged: a line has to pass in one piece where several processes write.
+# Longer targets are cut: if several processes write, each line has to be written in one piece.
 TARGET_CHARACTERS = 2048
 _LOGIN_DATA = re.compile(rb"\A([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
 
@@ -25,7 +25,7 @@ class Line(Protocol):
 
 
 class AccessLog:
-    """An observer that writes lines, and passes events on to another that counts."""
+    """An observer that writes lines, and passes events on to another observer that counts."""
 
     writes = True
 
@@ -49,7 +49,7 @@ class AccessLog:
         self._further.ended(outcome, route, status, started, record)
         try:
             self._write(outcome, route, status, started, record)
-        except Exception:  # a line is never a reason to lose an answer
+        except Exception:  # a failure to log must not affect the answer
             _log.exception("access_line_lost")
 
     def _write(
@@ -82,13 +82,13 @@ class AccessLog:
 
 
 def _text(raw: bytes) -> str:
-    """Bytes of a client, as printable ASCII."""
+    """A client's bytes as printable ASCII."""
     return raw.decode("ascii", "backslashreplace")
 
 
 def write_lines_to(stream: LogStream | None = None, format: Format = "auto") -> Line:
-    """Writes lines of the access log to `stream` (standard error), whatever the level of other
-    lines: an operator who turned it on gets all of them."""
+    """Write lines of the access log to `stream` (standard error) regardless of the log level: an
+    operator who turns it on gets every line."""
     stream = stream or output()
     logger = structlog.wrap_logger(
         structlog.WriteLogger(cast(Any, stream)),

@@ -1,7 +1,7 @@
-"""Where audit records go besides the database: one JSON object per line, to a file or standard
+"""Copies of audit records outside the database: one JSON object per line, to a file or standard
 output.
 
-It knows the form of a line; it must not know what is recorded, or why.
+It knows the form of a line; it must not know which events are recorded, or why.
 """
 
 from __future__ import annotations
@@ -58,20 +58,21 @@ def format_time(at: float) -> str:
 
 
 def format_line(record: Record) -> str:
-    """The record as one line of ASCII: no name can end it or move a terminal's cursor."""
+    """The record as one line of ASCII, so that no name can end the line or move a terminal's
+    cursor."""
     return json.dumps(describe_record(record)) + "\n"
 
 
 def open_sink(file: Path | str | None) -> Tell | None:
-    """Where a command writes its records, for this value of `audit.file`. Raises StorageFault if
-    the file cannot be written."""
+    """The sink for a command's records, for this value of `audit.file`. Raises StorageFault if the
+    file cannot be written."""
     channel = open_channel(file)
     return None if channel is None else write_to(channel)
 
 
 def open_channel(file: Path | str | None) -> Channel | None:
-    """Where lines go for this value of `audit.file`. Raises StorageFault if the file cannot be
-    written."""
+    """The channel for lines, for this value of `audit.file`. Raises StorageFault if the file cannot
+    be written."""
     if file is None:
         return None
     if file == STDOUT:
@@ -88,13 +89,13 @@ def open_channel(file: Path | str | None) -> Channel | None:
 
 
 def write_to(channel: Channel) -> Tell:
-    """The operation is done and the database has the record: a lost line is no reason to answer
-    503."""
+    """A sink that writes to `channel`. The operation is done and the database has the record, so a
+    lost line does not cause an error."""
     return lambda record: channel.put(format_line(record))
 
 
 def tell_both(first: Tell, second: Tell | None) -> Tell:
-    """Sends each record to these two."""
+    """A sink that passes each record to both of these."""
 
     def tell(record: Record) -> None:
         first(record)
@@ -105,8 +106,8 @@ def tell_both(first: Tell, second: Tell | None) -> Tell:
 
 
 class FileSink:
-    """Opened for each line, so that the file can be rotated; made with mode 0600. Never leaves part
-    of a line: processes that write here lock the file."""
+    """Writes to a file, which it opens for each line, so that the file can be rotated, and creates
+    with mode 0600. Processes lock the file to write, so that no line is incomplete."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -154,7 +155,7 @@ def _write_whole(file: int, line: bytes) -> None:
     size = os.fstat(file).st_size
     written = os.write(file, line)
     if written < len(line):
-        with contextlib.suppress(OSError):  # bytes written to a pipe cannot be taken back
+        with contextlib.suppress(OSError):  # bytes written to a pipe cannot be undone
             os.ftruncate(file, size)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -1,7 +1,8 @@
-"""Lines written in the background: queued, and written by a thread.
+"""Writes lines in the background: they are queued, and a thread writes them.
 
 Knows queues and failures of writing; must not know the content of lines. A caller never waits for
-the disk or a reader, and never fails with them: what cannot be written is counted.
+the disk or a reader, and is not affected by their failures: lines that cannot be written are
+counted.
 """
 
 import contextlib
@@ -15,13 +16,14 @@ from threading import Thread
 
 # A few MiB at most: a line of the access log has some hundred bytes, at most a few KiB.
 LINES = 10_000
-# How long lines are gathered, so that a busy loop does not wake the thread for each one.
+# How long lines are collected, so that a busy loop does not wake the thread for each one.
 GATHER_S = 0.01
-# How long the last lines may take when the process ends.
+# How long writing the last lines may take when the process ends.
 CLOSE_S = 1.0
 
 Lines = deque[bytes]
-# Writes lines and removes each once it is written; true: it may wait. Raises OSError.
+# Writes lines and removes each one once it is written. The flag: whether it may wait. Raises
+# OSError.
 Write = Callable[[Lines, bool], None]
 
 
@@ -51,7 +53,7 @@ class Channel:
 
     @property
     def lost(self) -> int:
-        """Lines that were not written."""
+        """The number of lines that were not written."""
         return self._dropped + self._failed
 
     def put(self, line: str) -> None:
@@ -73,7 +75,7 @@ class Channel:
             yield
         finally:
             self._queue.put(None)
-            self._thread.join(CLOSE_S)  # a reader that is stuck does not keep the process alive
+            self._thread.join(CLOSE_S)  # a stuck reader does not keep the process alive
             if not self._thread.is_alive():
                 self._thread = None
             elif not self._is_failing:
@@ -115,12 +117,12 @@ class Descriptor:
         self._file = file
         self._poll = select.poll()
         self._poll.register(file, select.POLLOUT)
-        self._has_half = False  # of a line, which the next one must not continue
+        self._has_half = False  # part of a line: the next line must not continue it
 
     def __call__(self, lines: Lines, may_wait: bool) -> None:
         while lines:
             if not (may_wait or self._poll.poll(0)):
-                raise BlockingIOError("nobody reads what is written")
+                raise BlockingIOError("no process reads the output")
             self._line(lines[0])
             lines.popleft()
 
@@ -129,7 +131,7 @@ class Descriptor:
         while left:
             try:
                 count = os.write(self._file, left)
-            except BlockingIOError:  # another process with this file open chose that
+            except BlockingIOError:  # another process that has this file open made it non-blocking
                 self._poll.poll(1000)
                 continue
             self._has_half = count < len(left)
@@ -137,5 +139,5 @@ class Descriptor:
 
 
 def to_nothing(lines: Lines, may_wait: bool) -> None:
-    """For a process whose standard error is closed."""
+    """A channel that discards lines, for a process whose standard error is closed."""
     raise OSError("it is closed")

@@ -16,9 +16,9 @@ BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 REQUESTS, SECONDS = "requests", "seconds"
 LOGINS, LOCKOUTS = "logins", "lockouts"
 RETRIES, FAILURES = "retries", "failures"
-LOST = "lost"  # a value that is unknown
+LOST = "lost"  # an unknown value
 
-# A value's name and the values of its labels, which are all Doorward's own words and numbers.
+# The name of a value and its labels, all of which are Doorward's own words and numbers.
 Key = tuple[str | int, ...]
 Values = dict[Key, float]
 
@@ -31,9 +31,9 @@ class Counters:
     def __init__(self) -> None:
         self._rows: dict[tuple[Outcome, int, int, int], list[float]] = {}
         self._events: Values = {}
-        self.sources: list[Callable[[], Values]] = []  # counted by other parts
+        self.sources: list[Callable[[], Values]] = []  # totals that other parts count
         self.gauges: list[Callable[[], Values]] = []  # current values
-        self.peak_sources: list[Callable[[], Values]] = []  # those of which the largest one counts
+        self.peak_sources: list[Callable[[], Values]] = []  # the maximum of all processes counts
 
     def ended(
         self, outcome: Outcome, route: int, status: int, started: float, record: ExchangeRecord
@@ -71,7 +71,7 @@ class Counters:
         found = dict(self._events)
         for (outcome, route, status, bucket), (count, seconds) in self._rows.items():
             found[REQUESTS, outcome.word, outcome.reason, route, status, bucket] = count
-            if status != SWITCHED:  # the hours of a tunnel do not show how quick answers are
+            if status != SWITCHED:  # the hours of a tunnel say nothing about the speed of answers
                 took = (SECONDS, outcome.word, route)
                 found[took] = found.get(took, 0.0) + seconds
         return sum_values((found, *(read() for read in self.sources)))
@@ -81,7 +81,7 @@ class Counters:
         return sum_values(read() for read in self.gauges)
 
     def peaks(self) -> Values:
-        """All values of which the largest one of all processes counts."""
+        """All values of which the maximum of all processes counts."""
         return largest_values(read() for read in self.peak_sources)
 
 

@@ -1,6 +1,6 @@
 """The form of log lines: readable on a terminal, elsewhere one JSON object per line.
 
-Must not know what is logged; it is never given a token.
+Must not know what is logged; it never gets a token.
 """
 
 import logging
@@ -17,7 +17,7 @@ Format = Literal["auto", "console", "json"]
 
 
 class LogStream(Protocol):
-    """What a logger needs of a file."""
+    """The methods of a file that a logger needs."""
 
     def write(self, text: str, /) -> object: ...
     def flush(self) -> object: ...
@@ -37,7 +37,7 @@ class Output:
         self.channel.put(text)
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Does nothing: lines are not buffered here."""
 
     def isatty(self) -> bool:
         return self._file is not None and os.isatty(self._file)
@@ -48,7 +48,7 @@ def output() -> Output:
     """The output of this process, and of those that it forks."""
     try:
         return Output(None if sys.stderr is None else os.dup(sys.stderr.fileno()))
-    except OSError:  # of another kind than a file has
+    except OSError:  # standard error is not a file
         return Output(None)
 
 

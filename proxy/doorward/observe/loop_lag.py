@@ -1,6 +1,6 @@
 """How late the event loop runs its callbacks, measured with one timer.
 
-Knows a clock and a loop; must not know what holds the loop up.
+Knows a clock and a loop; must not know what blocks the loop.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class LoopLag:
         self._schedule(QUIET_INTERVAL_S if is_quiet else INTERVAL_S)
 
     def record(self, lag_s: float, now: float) -> None:
-        """Count one delay. Loops whose timers have a coarse clock may call back too early."""
+        """Count one delay. Loops with coarse timers may call back too early."""
         lag_s = max(lag_s, 0.0)
         self._counts[bisect_left(LAG_BOUNDS_S, lag_s)] += 1
         self._sum_s += lag_s

@@ -1,7 +1,7 @@
-"""The metrics for Prometheus: of all processes, whichever is asked.
+"""The metrics for Prometheus: those of all processes, whichever one answers.
 
-Knows names, labels and help texts; must not know who counts. Clients cannot choose the value of a
-label: they are routes of the configuration, statuses and Doorward's own words.
+Knows names, labels and help texts; must not know where counts come from. Clients cannot choose the
+value of a label: they are routes of the configuration, statuses and Doorward's own words.
 """
 
 import asyncio
@@ -42,15 +42,15 @@ _log = structlog.get_logger("doorward.metrics")
 
 CONNECTIONS, TUNNELS, SESSIONS = "connections", "tunnels", "sessions"
 
-# Others write their numbers four times a second; a process that is stuck is not awaited.
+# Other processes write their numbers four times a second; do not wait longer for a stuck one.
 PATIENCE_S = 1.0
 LOOK_S = 0.02
 
-# name in the numbers → name, help text and labels of the metric
+# internal name → name, help text and labels of the metric
 COUNTERS = {
     RETRIES: (
         "doorward_upstream_retries",
-        "Requests that were sent once more, over another connection or to another upstream.",
+        "Requests that were retried, over another connection or on another upstream.",
         ("route",),
     ),
     FAILURES: (
@@ -65,13 +65,13 @@ COUNTERS = {
     ),
     LOCKOUTS: (
         "doorward_lockouts",
-        "Budgets of wrong passwords (user, network) and codes (second_factor) that were spent.",
+        "Lock-outs after too many wrong passwords (user, network) or codes (second_factor).",
         ("scope",),
     ),
     LOST: (
         "doorward_unwritten",
-        "What could not be written beside the work: lines of the log and of audit.file (audit),"
-        " and shares in the metrics of several workers.",
+        "Failed writes in the background: lines of the log and of audit.file (audit), and a"
+        " worker's share of the metrics.",
         ("channel",),
     ),
 }
@@ -84,7 +84,7 @@ GAUGES = {
     TUNNELS: ("doorward_open_tunnels", "WebSockets and other tunnels that are open.", ()),
     SESSIONS: (
         "doorward_cached_sessions",
-        "Sessions that processes know without asking storage; each counts its own.",
+        "Sessions in memory, summed over all processes.",
         (),
     ),
 }
@@ -139,7 +139,7 @@ class Metrics:
 
     async def answer(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its media type, in a format that the client accepts. Raises OSError
-        where the workers cannot put their numbers together: a total must never fall."""
+        if the workers' numbers cannot be combined: a total must never fall."""
         numbers = await self._numbers()
         media_type = choose_format(accept)
         return render(list_families(numbers, self._routes), media_type), media_type
@@ -151,7 +151,7 @@ class Metrics:
         asked_at = time.monotonic()
         self.fold()  # first, so that no later answer of another process has smaller totals
         if self._shared is None or self._failed:
-            raise OSError("the numbers of the workers cannot be put together")
+            raise OSError("the workers' numbers cannot be combined")
         while not self._shared.all_looked_since(asked_at):
             if time.monotonic() - asked_at > PATIENCE_S:
                 break
@@ -210,7 +210,7 @@ def _requests(totals: Values, routes: Sequence[str]) -> Family:
     family = Family(
         "doorward_requests",
         COUNTER,
-        "Requests that are over, by route, status, decision (forwarded, verified, refused, ours)"
+        "Completed requests, by route, status, decision (forwarded, verified, refused, ours)"
         " and reason.",
         ("route", "status", "decision", "reason"),
     )
@@ -228,7 +228,7 @@ def _durations(totals: Values, routes: Sequence[str]) -> Family:
     family = Family(
         "doorward_request_duration_seconds",
         HISTOGRAM,
-        "From a request's head to the end of its answer; tunnels are not among them.",
+        "Time from a request's head to the end of its answer, without tunnels.",
         ("route", "decision"),
     )
     for (word, route), counts in classes.items():
@@ -242,7 +242,7 @@ def _lags(totals: Values) -> Family:
     family = Family(
         "doorward_event_loop_lag_seconds",
         HISTOGRAM,
-        "How late event loops run their callbacks, measured ten to fifty times a second.",
+        "Delay with which event loops run their callbacks, measured ten to fifty times a second.",
     )
     counts = [count for _, count in _label_values(LAG, totals)]
     if counts:

@@ -1,6 +1,6 @@
 """The interface that is called after every exchange: the decision, the outcome, the duration.
 
-Knows words and numbers; must not know who calls it, or what is made of them.
+Knows words and numbers; must not know its callers, or how the numbers are used.
 """
 
 import time
@@ -18,7 +18,7 @@ CLIENT_GONE = 499
 NO_ROUTE = -1
 # Reasons why an answer was not complete, besides the codes of refusals.
 ANSWER_CUT, LEFT, STOPPING = "answer_cut", "client_gone", "server_stopping"
-# Answers by status to bytes that are no request, or stopped being one.
+# The reasons, by status, for turning away a connection or an invalid request.
 TURNED_AWAY = {
     400: "bad_request",
     408: "request_timeout",
@@ -28,7 +28,7 @@ TURNED_AWAY = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # by identity: a third of the time of hashing words
+@dataclass(frozen=True, slots=True, eq=False)  # by identity: a third of the time of hashing
 class Outcome:
     """The decision on a request: `forwarded`, `verified`, `refused` or `ours`. `reason` is one of
     Doorward's words for why it was refused, or not answered completely. There is one object for
@@ -50,12 +50,12 @@ def refusal_outcome(code: str) -> Outcome:
 
 @cache
 def failure_outcome(code: str) -> Outcome:
-    """It was allowed, but the answer was not the upstream's, or not complete."""
+    """The outcome of an allowed request whose answer was not the upstream's, or incomplete."""
     return Outcome("forwarded", code)
 
 
 class LoggedRequest(Protocol):
-    """A request, for logs. `target` may contain what must not be logged."""
+    """A request, for logs. `target` may contain secrets, which must not be logged."""
 
     @property
     def method(self) -> bytes: ...
@@ -71,7 +71,7 @@ class LoggedRequest(Protocol):
 
 @dataclass(slots=True)
 class UnreadRequest:
-    """A request that was not accepted: what is known of it."""
+    """The known parts of a request that was not accepted."""
 
     address_text: str = ""
     method: bytes = b""
@@ -81,7 +81,8 @@ class UnreadRequest:
 
 
 class ExchangeRecord(Protocol):
-    """What an access log reads from a carrier. `sent_bytes` counts the answer's body."""
+    """The facts about an exchange that the access log needs. `sent_bytes` counts the answer's
+    body."""
 
     @property
     def request(self) -> LoggedRequest: ...
@@ -106,7 +107,7 @@ class BriefRecord:
 class Observer(Protocol):
     """Called at the end of each exchange, in the request's path: it must be quick."""
 
-    writes: bool  # whether anybody uses what it collects: otherwise it collects nothing
+    writes: bool  # whether the data is used; otherwise it collects nothing
 
     def ended(
         self, outcome: Outcome, route: int, status: int, started: float, record: ExchangeRecord

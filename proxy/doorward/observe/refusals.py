@@ -24,8 +24,8 @@ TARGET_CHARACTERS = 1024
 
 @dataclass(frozen=True, slots=True)
 class KeptRefusal:
-    """A request that was refused: what it was, its user (empty: none), and the answer. `at` is in
-    Unix seconds; `has_factor`: the session had a second factor."""
+    """A refused request, its user (empty: none), and the answer. `at` is in Unix seconds;
+    `has_factor`: the session had a second factor."""
 
     request_id: str
     at: float
@@ -61,8 +61,8 @@ class Refusals:
 
 
 class _Ring:
-    """Appends to a file, of which one older piece is kept. Other processes append to it too; each
-    opens it again for every line."""
+    """Appends to a file, and keeps one older file. Other processes append to it too; each opens it
+    again for every line."""
 
     def __init__(self, path: Path, most_bytes: int) -> None:
         self._path = path
@@ -74,7 +74,7 @@ class _Ring:
             try:
                 if os.fstat(file).st_size > self._most_bytes:
                     os.replace(self._path, _older(self._path))
-                    continue  # what another process writes meanwhile is in the older piece
+                    continue  # other processes still write to the older file
                 os.write(file, lines[0])
                 lines.popleft()
             except FileNotFoundError:
@@ -103,7 +103,7 @@ def find_refusal(directory: Path, request_id: str, now: float) -> KeptRefusal | 
 
 
 def _read(line: str) -> KeptRefusal | None:
-    """None for half a line, and for one of another version."""
+    """Parse a line. None if it is incomplete, or was written by another version."""
     try:
         return KeptRefusal(**json.loads(line))
     except (ValueError, TypeError):

@@ -21,20 +21,20 @@ from doorward.settings.file_lock import lock_file
 
 FOLDER = "metrics"
 SUFFIX = ".numbers"
-LOCK = "lock"  # held by the process that removes files, and shared by those that read them
+LOCK = "lock"  # exclusive for the process that removes files, shared for readers
 # How long the event loop waits for it. It is held for milliseconds.
 LOCK_WAIT_S = 0.1
 
-# A file: when its process last looked, then two slots that are written by turns. A process that is
-# killed while it writes leaves the other one whole.
+# The layout of a file: when its process last updated it, then two slots that are written in turn.
+# If a process is killed while it writes one, the other is complete.
 _LOOKED = struct.Struct("<d")
 _SLOT = struct.Struct("<QII")  # turn, bytes, CRC-32
-SLOT_BYTES = 8 * 1024 * 1024  # of a sparse file; a hundred thousand values
+SLOT_BYTES = 8 * 1024 * 1024  # the file is sparse; enough for a hundred thousand values
 STARTS = (4096, 4096 + SLOT_BYTES)
 
 
 def clear_counters(data_dir: Path) -> Path:
-    """Empty the folder of files of earlier processes before new ones start. Raises OSError."""
+    """Remove the files of earlier processes before new processes start. Raises OSError."""
     folder = data_dir / FOLDER
     for made in (data_dir, folder):  # `parents` would not restrict them to this user
         made.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,13 +85,13 @@ class Shared:
         os.pwrite(self._file, _LOOKED.pack(time.monotonic()), 0)
 
     def all_looked_since(self, at: float) -> bool:
-        """Whether everything that all processes had counted by then (`time.monotonic`) is
-        written."""
+        """Whether all processes have written everything counted before this time
+        (`time.monotonic`)."""
         with _lock(self._folder, shared=True):
             return all(_read_look(path) >= at for path in self._paths() if self._runs(path))
 
     def read(self) -> Numbers:
-        """The numbers of all."""
+        """The combined numbers of all processes."""
         with _lock(self._folder, shared=True):
             found = [(_read(path), self._runs(path)) for path in self._paths()]
         return Numbers(
@@ -102,7 +102,7 @@ class Shared:
         )
 
     def _bury(self) -> None:
-        """Take over the totals of dead processes, so that their files do not become many."""
+        """Take over the totals of dead processes, and remove their files."""
         dead = [path for path in self._paths() if not self._runs(path)]
         self._inherited = sum_values(_read(path)[0] for path in dead)
         self.write({}, {}, {})
@@ -113,7 +113,7 @@ class Shared:
         return sorted(self._folder.glob(f"*{SUFFIX}"))
 
     def _runs(self, path: Path) -> bool:
-        """Whether the process of a file is alive: it holds a lock on the file as long."""
+        """Whether the process of a file is alive: it holds a lock on the file."""
         if path == self._path:
             return True
         with _open_file(path) as file:

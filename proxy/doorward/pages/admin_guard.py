@@ -77,7 +77,7 @@ class AdminGuard:
     def _without_factor(self, request: Request, onward: str) -> Response:
         if onward and detect_request_kind(request).is_person:
             return rendering.redirect(onward)
-        text = "This needs a second factor."
+        text = "This requires a second factor."
         return self.forms.messages.answer(request, 401, text, "second_factor_required")
 
     def render_refusal(self, request: Request, refusal: Refusal) -> Response | None:

@@ -116,11 +116,11 @@ FROM_THE_GATE = (
     N_("You need to log in to open this."),
     N_("You are logged in, but you do not have access to this."),
     N_("This is closed to everyone."),
-    N_("This needs a second factor."),
-    N_("This request has the credentials of two different users."),
+    N_("This requires a second factor."),
+    N_("This request contains credentials of two different users."),
     N_("There is no application at this host name."),
-    N_("No application is served under this address."),
-    N_("Something went wrong here; it was logged."),
+    N_("There is no application at this address."),
+    N_("Something went wrong on the server. The error was logged."),
 )
 
 

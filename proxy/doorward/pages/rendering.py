@@ -260,7 +260,7 @@ def _logo(path: Path) -> Static:
         raise fault(f"is larger than {LOGO_BYTES // 1024}KiB", "it is loaded with every login page")
     kind = next((kind for begin, kind in _BEGINNINGS if content.lstrip().startswith(begin)), None)
     if kind is None:
-        raise fault("is none of SVG, PNG, JPEG or WebP")
+        raise fault("is not one of SVG, PNG, JPEG or WebP")
     return Static(f"logo.{kind}", content)
 
 

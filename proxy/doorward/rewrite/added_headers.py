@@ -1,7 +1,7 @@
 """Headers that a route adds to its answers if the application does not set them.
 
-Knows names and the headers of an answer; must not know the connection. Everything that is the same
-for every answer is made once per route.
+Knows names and the headers of an answer; must not know the connection. Whatever is the same for
+every answer is built once per route.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,8 @@ _FRAMES = {"same-origin": (b"SAMEORIGIN", b"'self'"), "deny": (b"DENY", b"'none'
 
 
 class AddedHeaders:
-    """What one route adds: `security` headers that are missing, and how long the session lasts."""
+    """The headers that one route adds: missing `security` headers, and the session's remaining
+    time."""
 
     def __init__(self, security: SecurityHeaders | None, *, tells_expiry: bool = False) -> None:
         self._tells_expiry = tells_expiry
@@ -59,8 +60,8 @@ class AddedHeaders:
         return self._find_missing(said.lower() + b"\r\n", status, secure)
 
     def expiry(self, session: Session | None, private: bool, now: float) -> list[Header]:
-        """How long the session lasts if it is not used, on an answer that is only for that session.
-        Nothing for a session without an end."""
+        """The header with the time that the session lasts if it is not used, for answers to that
+        session only. Empty for a session that never expires."""
         if not self._tells_expiry or session is None or not private:
             return []
         ends_at = session.ends_at()
@@ -80,25 +81,25 @@ class AddedHeaders:
         if self._policy is not None and not policies:
             found.append((_POLICY, self._policy))
             policies = [self._policy.lower()]
-        # One subject with two names: browsers that support frame-ancestors ignore the other.
+        # Two headers for one purpose: browsers that support frame-ancestors ignore X-Frame-Options.
         is_said = _has(said, _FRAME_OPTIONS) or any(map(_names_ancestors, said_policies))
         if self._frame is not None and not is_said:
             options, ancestors = self._frame
             found.append((_FRAME_OPTIONS, options))
-            if not any(map(_names_ancestors, policies)):  # policies add up
+            if not any(map(_names_ancestors, policies)):  # browsers enforce all policies together
                 found.append((_POLICY, b"%b %b" % (_ANCESTORS, ancestors)))
         return found
 
 
 def build_added_headers(route: Route) -> AddedHeaders | None:
-    """What a route adds, or None if it adds nothing."""
+    """The headers that a route adds, or None."""
     if route.security_headers is None and not route.session_expires:
         return None
     return AddedHeaders(route.security_headers, tells_expiry=route.session_expires)
 
 
 def _list_plain(security: SecurityHeaders) -> Iterable[Header]:
-    """Those that only a header of the same name prevents."""
+    """Headers that are added unless the answer has one of the same name."""
     if security.nosniff:
         yield b"x-content-type-options", b"nosniff"
     if security.referrer is not None:

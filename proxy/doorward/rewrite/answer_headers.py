@@ -31,7 +31,7 @@ _READ = {
     b"set-cookie": AnswerAction.SET_COOKIE,
     b"cache-control": AnswerAction.CACHE_CONTROL,
 }
-# Names repeat from answer to answer, but an upstream must not fill the cache with new ones.
+# Names repeat from answer to answer. The limit keeps upstreams from filling memory with new ones.
 _LEARNT: dict[bytes, AnswerAction] = {}
 forget_with(_LEARNT.clear)
 _LEARNT_LIMIT = 2048
@@ -106,8 +106,9 @@ def answer_headers(
     """An upstream's answer headers for the client, in the same order.
 
     Hop-by-hop headers are removed, and so are a Set-Cookie that could replace Doorward's and
-    identity headers: another application that trusts those must not get them through a client. If
-    it is `private`, it is for one session, whatever the application says to shared caches.
+    identity headers: another application that trusts those must not get them through a client. A
+    `private` answer is for one session only, so the application's permissions for shared caches are
+    removed.
     """
     kept: list[Header] = []
     named: list[bytes] = []

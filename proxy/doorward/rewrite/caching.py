@@ -1,7 +1,7 @@
-"""What an answer for one session says to caches.
+"""Caching headers of answers for one session.
 
-The applications do not know that they are protected, so an answer that they call public may not be
-(RFC 9111 3.5). Knows caching headers; must not know sessions or rules.
+Applications do not know that they are protected, so an answer that they mark as public may not be
+public (RFC 9111 3.5). Knows caching headers; must not know sessions or rules.
 """
 
 import re

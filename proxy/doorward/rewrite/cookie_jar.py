@@ -12,10 +12,11 @@ from urllib.parse import unquote_to_bytes
 
 from doorward.http1.headers import Header
 
-# Browsers keep 50 of a host, of 4 KiB each; applications use a handful. The oldest goes.
+# Browsers keep 50 cookies per host, of 4 KiB each; applications use a few. The oldest is removed.
 COOKIES = 50
 JAR_BYTES = 16 * 1024
-# Names that the browser cannot use any more, even if the application has removed their cookies.
+# Names of cookies that the browser cannot send any more, even after the application has removed its
+# own.
 WITHHELD = 4 * COOKIES
 _DATE_BYTES = 64
 
@@ -33,7 +34,7 @@ class _KeptCookie:
 
 class CookieJar:
     """Grows no larger than its limits. Attributes other than Path, Max-Age and Expires are for
-    browsers: whatever the application sets over this connection is sent over it only."""
+    browsers: cookies set over this connection are only sent over it."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[bytes, bytes], _KeptCookie] = {}
@@ -44,7 +45,7 @@ class CookieJar:
         return frozenset(name for name, _ in self._kept)
 
     def take(self, line: bytes, now: float) -> None:
-        """Store what a Set-Cookie sets, or forget what it expires."""
+        """Store the cookie that a Set-Cookie sets, or remove the one that it expires."""
         pair, *attributes = line.split(b";")
         name, equals, value = pair.partition(b"=")
         name, value = name.strip(), value.strip()
@@ -62,13 +63,13 @@ class CookieJar:
             del self._kept[next(iter(self._kept))]
 
     def take_all(self, headers: Iterable[Header], now: float) -> None:
-        """Store what an answer's headers set."""
+        """Store the cookies that an answer's headers set."""
         for name, value in headers:
             if name.lower() == b"set-cookie":
                 self.take(value, now)
 
     def succeed(self, earlier: "CookieJar") -> None:
-        """Withhold what an earlier jar of the same session did."""
+        """Withhold the same names as the session's earlier jar."""
         for name in earlier._withheld:
             self._withhold(name)
 
@@ -117,7 +118,7 @@ def _fold(name: bytes) -> bytes:
 
 
 def _read_attributes(attributes: list[bytes]) -> dict[bytes, bytes]:
-    """The last of each name counts (RFC 6265 5.3)."""
+    """For each name, the last attribute counts (RFC 6265 5.3)."""
     found = {}
     for attribute in attributes:
         name, _, value = attribute.partition(b"=")

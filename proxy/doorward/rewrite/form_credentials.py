@@ -1,7 +1,7 @@
 """Credentials of an application that has a login form: each session is logged in there once, and
 the application's cookies are kept with it.
 
-Knows what a session has at the application; must not know how a form is sent. `relay` does.
+Knows each session's state at the application; must not know how a form is sent (`relay` does).
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from doorward.rewrite.login_form import ApplicationForm
 from doorward.rewrite.route_credentials import HIDDEN
 
 UNAUTHORIZED = 401
-# An application that ends a session at once, or answers 401 to what this user may not do, is not
-# asked for a new one with every request.
+# Limits logins if an application ends every session at once, or answers 401 to a request that the
+# user has no permission for.
 RENEWED_AFTER_S = 60.0
 
-# Who a session is at the application. Raises StorageUnavailable.
+# The account of a session at the application. Raises StorageUnavailable.
 FindAccount = Callable[[User], Awaitable[ApplicationCredential | None]]
-# Logs in for a request; the application's cookies. Raises UpstreamFailure.
+# Logs in for a request and returns the application's cookies. Raises UpstreamFailure.
 LogIn = Callable[[User, ApplicationCredential, Accepted], Awaitable[CookieJar]]
 
 
 @dataclass(slots=True)
 class ApplicationSession:
-    """What one session has at the application. It goes with the session: a session that is ended,
-    or read again because something about its user has changed, leaves nothing behind.
+    """The state of one session at the application. It is removed with the session, also when that
+    is read again because its user has changed.
 
-    `jar` is None where the user has no account there. `number` grows with each login."""
+    `jar` is None where the user has no account there. `number` is incremented with each login."""
 
     is_open: bool = False
     jar: CookieJar | None = None
@@ -45,7 +45,7 @@ class ApplicationSession:
 
 
 class FormCredentials:
-    """`log_in` is given once there is a way to the application."""
+    """`log_in` is set once requests to the application are possible."""
 
     def __init__(
         self, login: ApplicationForm, find: FindAccount, clock: Callable[[], float]
@@ -79,7 +79,7 @@ class FormCredentials:
     async def _open(self, found: ApplicationSession, user: User, request: Accepted) -> None:
         account = await self._find(user)
         if account is not None:
-            assert self.log_in is not None, "there is no way to the application yet"
+            assert self.log_in is not None, "no connection to the application is possible yet"
             jar, before = await self.log_in(user, account, request), found.jar
             if before is not None:
                 jar.succeed(before)
@@ -93,7 +93,7 @@ class FormCredentials:
         return head if found is None or found.jar is None else found.jar.write(head)
 
     def get_number(self, session: Session | None) -> int:
-        """Which of its logins a session goes by."""
+        """The number of the session's current login."""
         found = self._get(session)
         return 0 if found is None else found.number
 
@@ -119,8 +119,8 @@ class FormCredentials:
         return [line for line in headers if line[0].lower() != b"set-cookie"]
 
     def renew(self, session: Session | None, number: int) -> bool:
-        """The application has ended the session that a request went with, by the number of its
-        login. Whether there is another, or will be with the next request."""
+        """Record that the application has ended the session of the login with this number. Returns
+        whether there is a new login, or will be with the next request."""
         found = self._get(session)
         if found is None or found.jar is None:
             return False

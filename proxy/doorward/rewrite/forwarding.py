@@ -10,7 +10,7 @@ def write_forwarding(hop: Hop) -> bytes:
     """Host and X-Forwarded-* with the decided values; a trusted peer's chain is continued."""
     if hop.lines is None:
         values = {
-            "host": hop.authority,  # first, as RFC 9110 7.2 asks
+            "host": hop.authority,  # first, as RFC 9110 7.2 recommends
             "x-forwarded-for": hop.forwarded_for,
             "x-real-ip": hop.address_text,
             "x-forwarded-proto": hop.scheme,

@@ -22,7 +22,7 @@ _log = structlog.get_logger("doorward.gate")
 VALUE_BYTES = 8 * 1024
 ASSERTION = "X-Doorward-Assertion"
 
-# Two tables, so that no value of one session can be kept for all sessions of its user.
+# Two tables, so that a value of one session cannot be cached for all sessions of its user.
 _OF_USER: dict[str, Callable[[User], tuple[str, ...]]] = {
     "username": lambda user: (user.username,),
     "name": lambda user: (user.name or "",),
@@ -56,7 +56,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 def _utf_8(value: str) -> bytes:
     if _CONTROL.search(value):
-        raise UnfitIdentity("holds a control character")
+        raise UnfitIdentity("contains a control character")
     return value.encode()
 
 
@@ -81,7 +81,7 @@ def _rfc2047(value: str) -> bytes:
 
 def _refuse(value: str) -> bytes:
     if not value.isascii():
-        raise UnfitIdentity("is not ASCII, which this route refuses")
+        raise UnfitIdentity("is not ASCII, as this route requires")
     return _utf_8(value)
 
 
@@ -141,5 +141,5 @@ def _list_values(header: IdentityHeader, session: Session) -> tuple[str, ...]:
     if not header.is_list or header.delimiter == LINES:
         return values
     if inside := next((value for value in values if header.delimiter in value), None):
-        raise UnfitIdentity(f"{inside!r} holds the delimiter {header.delimiter!r}")
+        raise UnfitIdentity(f"{inside!r} contains the delimiter {header.delimiter!r}")
     return (header.delimiter.join(values),)

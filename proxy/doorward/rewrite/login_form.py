@@ -1,7 +1,7 @@
-"""The login form of an application: the request that fills it in, and what its answer means.
+"""The login form of an application: the request that submits it, and how to read the answer.
 
-Knows bytes of heads and forms; must not know how they are sent. Names and passwords are values of
-fields and nothing else.
+Knows bytes of heads and forms; must not know how they are sent. Names and passwords can only become
+values of fields.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,8 @@ TOKEN_REFUSALS = frozenset((400, 403, 419, 422))
 
 
 class ApplicationForm:
-    """That of one route's application. `page` is None if it is posted without being opened."""
+    """The login form of one route's application. `page` is None if the form is posted without
+    opening its page."""
 
     def __init__(self, route: Route, form: FormLogin) -> None:
         self._fields = form.fields
@@ -42,7 +43,8 @@ class ApplicationForm:
     def write(
         self, account: ApplicationCredential, request: Accepted, opened: OpenedForm | None
     ) -> bytes:
-        """The whole request that logs in, as the route sends others of `request`'s client."""
+        """The complete login request, in the form in which the route sends requests of `request`'s
+        client."""
         opened = opened or OpenedForm((), "utf_8", b"", CookieJar())
         names = {name for name, _ in self._fields}
         pairs = [pair for pair in opened.hidden if pair[0] not in names]
@@ -57,30 +59,30 @@ class ApplicationForm:
     def find_fault(
         self, status: int, headers: Sequence[Header], answered: CookieJar, jar: CookieJar
     ) -> str | None:
-        """Why an answer is not that of a login which succeeded, or None. `answered` has the cookies
-        that it sets, `jar` those of the page too."""
+        """The reason why an answer is not that of a successful login, or None. `answered` has the
+        cookies that it sets, `jar` also those of the page."""
         success = self._success
         if self.is_redirect(status, headers):
-            return "it leads back to the form"
+            return "it redirects back to the form"
         if status not in success.status:
             hint = status in TOKEN_REFUSALS and self.page is None
             advice = "; if the form has hidden fields, set page" if hint else ""
             return f"its status is {status}{advice}"
         if success.location is not None and not self._is_success(headers):
-            return "it does not lead where success.location says"
+            return "it does not redirect to success.location"
         if success.cookie is not None and success.cookie.encode() not in answered.names:
             return "it does not set the cookie of success.cookie"
         return None if jar.names else "it sets no cookie"
 
     def is_redirect(self, status: int, headers: Sequence[Header]) -> bool:
-        """Whether an answer leads to the form. Where a login that succeeded leads is not the form,
-        even if one path has both."""
+        """Whether an answer redirects to the form. The target of a successful login is not the
+        form, even if both have one path."""
         if status not in REDIRECTS or self._is_success(headers):
             return False
         return any(place.path in self._paths for place in self._list_places(headers))
 
     def _is_success(self, headers: Sequence[Header]) -> bool:
-        """Whether an answer leads where `success.location` says; more in its query is no matter."""
+        """Whether an answer redirects to `success.location`. Its query may contain more."""
         if self._success.location is None:
             return False
         wanted = urlsplit(self._success.location)
@@ -92,7 +94,7 @@ class ApplicationForm:
         )
 
     def _list_places(self, headers: Sequence[Header]) -> list[SplitResult]:
-        """Where an answer leads, if it says so."""
+        """The URLs that an answer redirects to, if any."""
         found = []
         for name, value in headers:
             if name.lower() == b"location":
@@ -109,7 +111,8 @@ def _encode(text: str, charset: str) -> str:
 
 
 def _fill(value: str, account: ApplicationCredential) -> str:
-    """What a field says: the two are put in at once, so that neither is looked into."""
+    """The value of a field. Both placeholders are replaced in one pass, so that a placeholder
+    within a name or password is not replaced."""
     parts = value.split("{username}")
     filled = [part.replace("{password}", account.password) for part in parts]
     return account.account.join(filled)

@@ -20,7 +20,7 @@ _ABSOLUTE = re.compile(rb"(?:(https?):)?//([^/?#\\\s@]+)([/?#].*)?", re.IGNORECA
 # A path that browsers do not read as another host.
 _PATH = re.compile(rb"/(?![/\\])[\x21-\x7e\x80-\xff]*")
 _PATH_END = re.compile(rb"[?#]")
-# What precedes the URL of a Refresh; how it ends is found from the end.
+# The part of a Refresh before its URL.
 _REFRESH = re.compile(rb"[\s\d.]+[;,]\s*url\s*=\s*", re.IGNORECASE)
 
 _URLS = frozenset((b"location", b"content-location"))
@@ -28,7 +28,7 @@ _OURS = paths.PREFIX.encode()
 
 
 def build_relocation(route: Route) -> Relocate | None:
-    """What a route changes in its answers, or None if nothing."""
+    """The changes to a route's answers, or None."""
     if not route.rewrite.answers and not _added(route):
         return None
     return Relocation(route)
@@ -96,8 +96,8 @@ class Relocation:
         origin = build_origin(scheme, match[2].lower().decode("latin-1"))
         if origin in self._origins:
             return True
-        # The application never means to go from https to http on the requested host; the other way
-        # it may.
+        # On the requested host, a redirect from https to http is never intended; the opposite may
+        # be.
         is_asked = origin == build_origin(scheme, request.authority)
         return is_asked and (scheme == request.scheme or request.scheme == "https")
 
@@ -138,7 +138,7 @@ class Relocation:
 
     def _cookie_path(self, path: bytes) -> bytes:
         if self._prefix and path in (b"/", self._base or b"/"):
-            return self._prefix  # with a slash at its end it would not match the path itself
+            return self._prefix  # with a final slash, it would not match the path itself
         return self._placed(path) if path.startswith(b"/") else path
 
 

@@ -19,8 +19,8 @@ _NOTHING = Keeps(bearer=False, pair=False, overrides=False)
 
 
 class RequestHeads:
-    """Makes the heads of requests to the upstreams of these routes, which are given by number, as
-    are the `credentials` of those that have some."""
+    """Builds the heads of requests to the upstreams of these routes. Routes, and the `credentials`
+    of those that have any, are given by number."""
 
     def __init__(
         self, routes: Iterable[Route], credentials: Mapping[int, RouteCredentials] | None = None

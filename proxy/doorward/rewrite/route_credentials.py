@@ -1,6 +1,6 @@
 """The credentials that a route's application gets instead of the client's.
 
-Knows how they are written into a request's head; must not decide which requests get them.
+Knows their form in a request's head; must not decide which requests get them.
 """
 
 import base64
@@ -25,14 +25,14 @@ class RouteCredentials(Protocol):
     """The credentials for a request, by its session; None on a public path without one."""
 
     def add(self, head: bytes, session: Session | None) -> bytes:
-        """The head with the credentials. It contains no Authorization before."""
+        """The head with the credentials. `head` must not contain an Authorization."""
 
     async def show(self, user: User | None) -> bytes:
         """The lines that would be added for this user, with the secret hidden."""
 
 
 class PreparedCredentials(RouteCredentials, Protocol):
-    """The same if something has to be fetched first, once per session."""
+    """The same for credentials that have to be fetched first, once per session."""
 
     def is_ready(self, session: Session | None) -> bool:
         """Whether `add` needs no preparation."""
@@ -48,8 +48,8 @@ class PreparedCredentials(RouteCredentials, Protocol):
         credentials could help."""
 
     def take(self, headers: Sequence[Header], session: Session | None, number: int) -> list[Header]:
-        """An answer's headers without those that are not for the client. The request used the
-        credentials with this number."""
+        """The answer's headers for the client. The request used the credentials with this
+        number."""
 
     def renew(self, session: Session | None, number: int) -> bool:
         """The application no longer accepts the credentials with this number. Returns whether there
@@ -82,11 +82,11 @@ class SharedCredentials:
 
 
 class UserCredentials:
-    """Every user's own account. Without one nothing is sent, and the application answers as it does
-    to anybody.
+    """Every user's own account. Without one, no credentials are sent, and the application treats
+    the user as anybody.
 
     They are fetched once per session. A change is announced to every worker, which then reads the
-    session again, without what was kept with it.
+    session and fetches the credentials again.
     """
 
     def __init__(self, route: str, find: Find) -> None:
@@ -138,7 +138,7 @@ def show_authorization(scheme: str) -> bytes:
 
 
 def add_line(head: bytes, line: bytes) -> bytes:
-    """The head with a line more at its end."""
+    """The head with one more line at its end."""
     return b"%b%b\r\n" % (head[:-2], line)
 
 

@@ -1,7 +1,7 @@
-"""What a route changes of its requests: its path removed, its upstream's path added, another Host.
-All of this happens only on routes that ask for it.
+"""The changes to a route's requests: its path is removed, its upstream's path is added, and Host is
+replaced. Only if the route's settings ask for it.
 
-Knows what was decided; must not decide who may pass. See docs/decisions/005-rewriting.md.
+Knows the decision; must not make it. See docs/decisions/005-rewriting.md.
 """
 
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ class RouteRewriting:
     scheme: bytes = b""
 
     def head(self, head: bytes, request: Accepted) -> bytes:
-        """A request's head as this route needs it. The route was chosen by the bytes that are
-        removed; `X-Forwarded-Prefix` contains them."""
+        """Rewrite a request's head. The removed prefix is the one by which the route was chosen;
+        `X-Forwarded-Prefix` contains it."""
         targets = request.headers.targets if self.scheme else ()
         if not (self.prefix or self.base or self.host is not None or targets):
             return head
@@ -39,7 +39,7 @@ class RouteRewriting:
         if self.prefix:
             before = request.hop.prefix.encode()
             if before:
-                # As a whole line, because a value of the client's may end like it.
+                # The whole line, because another value, from the client, may end in the same way.
                 rest = rest.replace(b"\r\nx-forwarded-prefix: %b\r\n" % before, b"\r\n", 1)
             rest = b"x-forwarded-prefix: %b%b\r\n%b" % (before, self.prefix, rest)
         if self.host is not None:
@@ -49,15 +49,15 @@ class RouteRewriting:
         return b"\r\n".join((line, host, rest))
 
     def _retargeted(self, rest: bytes, line: Header, host: bytes) -> bytes:
-        """The headers, with second targets as the application knows them: WebDAV servers compare
-        scheme and host with their own."""
+        """The headers, with rewritten second targets: WebDAV servers compare scheme and host with
+        their own."""
         value = rewrite_target(line, b"%b://%b" % (self.scheme, host), self.prefix, self.base)
         old, new = (b"\r\n%b: %b\r\n" % (line[0], each) for each in (line[1], value))
         return (b"\r\n" + rest).replace(old, new, 1)[2:]
 
 
 def build_rewriting(route: Route) -> RouteRewriting | None:
-    """What this route rewrites, or None."""
+    """The rewriting of this route, or None."""
     found = RouteRewriting(
         route.path.encode() if route.rewrite.strip_path else b"",
         route.base.encode(),

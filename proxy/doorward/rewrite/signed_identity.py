@@ -1,6 +1,7 @@
-"""The identity headers of a route that also gets an assertion, which its application can verify.
+"""The identity headers of a route that includes a signed assertion, which its application can
+verify.
 
-Knows when an assertion is made again; must not know what it says.
+Knows when an assertion is renewed; must not know its content.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from doorward.settings import Route
 
 _log = structlog.get_logger("doorward.gate")
 
-# Half of its lifetime: one that was sent just before its renewal is valid for another minute.
+# Half of its lifetime: an assertion sent just before its renewal is valid for another minute.
 RENEWED_AFTER_S = LIFE_S / 2
 
 
 class SignedIdentity:
-    """The same with a signed token that identifies the user, made once a minute for each
+    """Identity headers with a signed token that identifies the user, renewed once a minute for each
     session."""
 
     def __init__(self, plain: IdentityHeaders, route: Route, keys: AssertionKeys, issuer: str):

@@ -1,4 +1,5 @@
-"""The answer that lets a front proxy forward a request: the user, in the headers of its route.
+"""The answer that allows a front proxy to forward a request, with the identity headers of its
+route.
 
 Knows the names of identity headers; must not decide anything.
 """
@@ -24,7 +25,7 @@ class _Kept:
 
 
 class VerificationHeads:
-    """Makes these answers, once per session and set of headers.
+    """Builds these answers, once per session and set of headers.
 
     They contain every identity header of every route and of `presets`, empty if there is no value:
     a front proxy replaces a client's header only with one that is there (CVE-2026-30851).
@@ -37,7 +38,7 @@ class VerificationHeads:
         if any(route.assertion is not None for route in routes):
             told.append(ASSERTION)
         self._names = tuple(dict.fromkeys(name.encode() for name in told))
-        # What the answers at another program's endpoints contain besides a route's own headers.
+        # Headers in answers at another program's endpoints, in addition to the route's own.
         self._more = {
             preset: tuple(_tell_more(preset, route) for route in routes) for preset in presets
         }
@@ -52,7 +53,7 @@ class VerificationHeads:
         """Raises UnfitIdentity for a value that cannot be sent."""
         identity, session = decision.identity, decision.session
         if session is None or not identity:
-            # Without identity headers a route tells nobody's name, not in these headers either.
+            # A route without identity headers must not reveal names in these headers either.
             return self._make_empty(front.allowed)
         # One cache per route: an assertion changes every minute.
         key = self, decision.route, front.allowed, front.preset
@@ -79,7 +80,7 @@ class VerificationHeads:
 
 
 def _tell_more(preset: str, route: Route) -> IdentityHeaders:
-    """The headers of a preset that this route does not set itself."""
+    """The headers of a preset that this route itself does not set."""
     own = {normalize_name(header.header.encode()) for header in route.identity_headers}
     more = [one for one in PRESETS[preset] if normalize_name(one.header.encode()) not in own]
     return IdentityHeaders(more, route.encoding)

@@ -1,5 +1,5 @@
 """Knows the settings of routes, access rules and the configuration file's users.
-It must not decide by them; the gate and the accounts do."""
+It must not apply them; the gate and the accounts do."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from doorward.settings.tls import UpstreamTls
 
 
 def policy_name(value: object) -> str:
-    """The place of a function, as module:name."""
+    """The import path of a function, as module:name."""
     found = values.text(value)
     if not re.fullmatch(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", found):
         raise Wrong(
@@ -61,7 +61,7 @@ Groups = Annotated[tuple[Group, ...], Listed()]
 
 class Timeouts(Section):
     connect: Duration = key("5s", "Time to connect.")
-    response: Duration = key("60s", "Time to wait for the response's status and headers.")
+    response: Duration = key("60s", "Time to wait for the status and headers of the answer.")
     idle: Duration = key(
         "5m", "Time without data from either side, after which the request is aborted."
     )
@@ -165,12 +165,12 @@ class Route(Section):
 
     @property
     def name(self) -> str:
-        """What it is called by commands and in storage: its host, if it has one, and its path."""
+        """The route's name in commands and in storage: its host, if it has one, and its path."""
         return f"{self.host or ''}{self.path}"
 
     @property
     def base(self) -> str:
-        """The path prefix at its upstreams; they all have the same."""
+        """The path prefix at its upstreams, the same for all of them."""
         return self.upstream[0].base if self.upstream else ""
 
     @property
@@ -182,15 +182,17 @@ class Route(Section):
 class AccessSettings(Section):
     default: Requirement = key(
         "authenticated",
-        "What to require if no rule applies: deny, public, authenticated or two_factor.",
+        "Requirement if no rule applies: deny, public, authenticated or two_factor.",
     )
     rules: Annotated[tuple[Rule, ...], Listed(single=False)] = key(
         [], "List of rules. The first rule that applies decides."
     )
     decide: Annotated[PolicyName | None, Unless("off")] = key(
-        "off", "Python function that decides along with the rules, as module:function, or off."
+        "off", "Python function that decides in addition to the rules, as module:function, or off."
     )
-    decide_timeout: Duration = key("1s", "Time for it to answer; then the request is refused.")
+    decide_timeout: Duration = key(
+        "1s", "Time for it to answer. After that, the request is refused."
+    )
 
 
 class ConfigUser(Section):

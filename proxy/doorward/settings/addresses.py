@@ -61,8 +61,8 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where a route leads. The port is always filled in; `path` is a unix socket's, and `base` the
-    prefix of every request's path, without a slash at its end."""
+    """The address of an application. `port` is always set, `path` is that of a Unix socket, and
+    `base` is the prefix for every request's path, without a final slash."""
 
     scheme: Scheme
     host: str | None = None
@@ -89,7 +89,8 @@ def _is_address(host: str, quality: str) -> bool:
 
 
 def listen(value: object, directory: Path) -> Listen:
-    """Returns the listener of `host:port`, `[v6]:port` or `unix:/path`. Port 0 is any free one."""
+    """Returns the listener of `host:port`, `[v6]:port` or `unix:/path`. Port 0 stands for any free
+    one."""
     if isinstance(value, int) and not isinstance(value, bool):
         raise Wrong(f"{value} lacks a host", f"write 127.0.0.1:{value} or 0.0.0.0:{value}")
     found = text(value)
@@ -122,7 +123,7 @@ def socket_path(value: str, directory: Path) -> Path:
     path = absolute(name, directory)
     if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
         raise Wrong(
-            f"is longer than the {_LONGEST_SOCKET_PATH} bytes a unix socket's path may have"
+            f"is longer than {_LONGEST_SOCKET_PATH} bytes, the limit for the path of a unix socket"
         )
     return path
 
@@ -133,7 +134,7 @@ def absolute(value: object, directory: Path) -> Path:
     if not name or has_hidden(name):
         raise Wrong(f"{quote(name)} is not a path")
     if name == "~" or name.startswith("~/"):
-        raise Wrong(f"{quote(name)} begins with ~, which only shells replace", "write a whole path")
+        raise Wrong(f"{quote(name)} begins with ~, which only shells expand", "write the full path")
     return Path(os.path.normpath(directory / name))
 
 
@@ -273,14 +274,16 @@ def host_pattern(value: object) -> str:
     """Returns an exact host or `*.example.com`, in lower-case ASCII, without a port."""
     found = text(value)
     if found == "*":
-        raise Wrong("'*' is not a host", "leave host out to take every host")
+        raise Wrong("'*' is not a host", "omit host to match every host")
     if found.startswith("[") and found.endswith("]"):
         return f"[{_address(found[1:-1], found)}]"
     if ":" in found or "/" in found:
-        raise Wrong(f"{quote(found)} is more than a host", "write the host without scheme and port")
+        raise Wrong(
+            f"{quote(found)} contains more than a host", "write the host without scheme and port"
+        )
     star = "*." if found.startswith("*.") else ""
     if "*" in found[len(star) :]:
-        raise Wrong(f"{quote(found)} has a * inside", "only *.example.com is allowed")
+        raise Wrong(f"{quote(found)} has a * in the middle", "only *.example.com is allowed")
     return star + host_name(found[len(star) :])
 
 
@@ -308,7 +311,7 @@ def server_name(value: object) -> str:
     if _is_address(found, "version"):
         return found
     if ":" in found or "*" in found:
-        raise Wrong(f"{quote(found)} is not one name", "write it as wiki.example.com")
+        raise Wrong(f"{quote(found)} is not a single name", "write it as wiki.example.com")
     return host_name(found)
 
 

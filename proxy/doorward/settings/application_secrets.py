@@ -17,7 +17,7 @@ from doorward.text import has_hidden
 
 # Common servers refuse longer header values.
 SECRET_BYTES = 4096
-_MAKE_IT = "write the secret into it, in one line, and set its mode to 600"
+_MAKE_IT = "write the secret into it, on one line, and set its mode to 600"
 # RFC 6750 2.1.
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
@@ -46,8 +46,8 @@ def list_secrets(settings: Settings) -> Iterator[SecretPlace]:
 
 
 def read_secret(place: SecretPlace) -> str:
-    """Returns the one line of the file, without its end. Raises UnusableFile, which never shows
-    what was read."""
+    """Returns the one line of the file, without its line break. Raises UnusableFile, whose message
+    never contains the secret."""
     data = read_private(place.path, SECRET_BYTES, _MAKE_IT)
     if len(data) > SECRET_BYTES:
         raise UnusableFile(f"contains more than {SECRET_BYTES} bytes", _MAKE_IT)
@@ -60,7 +60,9 @@ def read_secret(place: SecretPlace) -> str:
     if has_hidden(text):
         raise UnusableFile("contains more than one line, or control characters", _MAKE_IT)
     if place.is_token and not _BEARER.fullmatch(text):
-        raise UnusableFile("is not a Bearer token", "it has letters, digits and -._~+/ alone")
+        raise UnusableFile(
+            "is not a Bearer token", "a Bearer token consists of letters, digits and -._~+/"
+        )
     return text
 
 
@@ -74,8 +76,8 @@ class WatchedSecret:
         self.text = read_secret(place)
 
     def refresh(self) -> str | None:
-        """Read the file again if it has changed. If it cannot be used, the secret stays, and the
-        answer is why, once."""
+        """Read the file again if it has changed. If it cannot be used, keep the secret and return
+        the reason, once."""
         signature = get_file_state(self._place.path)
         if signature == self._signature:
             return None
@@ -106,7 +108,7 @@ class ApplicationSecrets:
         return self._secrets[path]
 
     def refresh(self) -> tuple[str, ...]:
-        """To be called now and then: reads what changed. Returns what cannot be used, a sentence
-        each."""
+        """Read every changed file; call it regularly. Returns a sentence for each file that cannot
+        be used."""
         said = [secret.refresh() for secret in self._secrets.values()]
         return tuple(sentence for sentence in said if sentence is not None)

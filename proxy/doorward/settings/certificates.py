@@ -69,7 +69,7 @@ def _collect_faults(key: str, faults: list[Fault]) -> Iterator[None]:
 def _build_listening(tls: Tls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # a renegotiation costs a server ten times what it costs a client
+    # a renegotiation costs the server ten times as much as the client
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     _load_chain(context, tls.certificate, tls.key_)

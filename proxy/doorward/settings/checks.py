@@ -39,7 +39,7 @@ def upstreams_given(settings: Settings) -> Found:
                 yield ("routes", number, "upstream"), Wrong(message)
 
 
-# What a route says of answers that Doorward carries itself.
+# Settings of a route that only apply to answers that Doorward itself forwards.
 _OF_ANSWERS = ("security_headers", "session_expires", "close_websockets", "logout")
 
 
@@ -61,7 +61,7 @@ def logout_cookies_foreign(settings: Settings) -> Found:
             if plain in ("doorward", settings.cookie_name):
                 message = f"{name} is Doorward's own cookie, which expires anyway"
                 place: KeyPath = ("routes", number, "logout", "cookies", position)
-                yield place, Wrong(message, "name those of the application")
+                yield place, Wrong(message, "name the application's cookies")
 
 
 def public_url_given(settings: Settings) -> Found:
@@ -72,7 +72,10 @@ def public_url_given(settings: Settings) -> Found:
 
 def listeners_apart(settings: Settings) -> Found:
     if settings.admin_listen and _clash(settings.listen, settings.admin_listen):
-        yield ("admin_listen",), Wrong("takes the place of listen", "give it another port, or off")
+        yield (
+            ("admin_listen",),
+            Wrong("is the same address as listen", "give it another port, or off"),
+        )
 
 
 def _clash(one: Listen, other: Listen) -> bool:
@@ -92,18 +95,18 @@ def proxies_few(settings: Settings) -> Found:
                 yield ("trusted_proxies", number), Wrong(message, "remove it")
         elif peers in everybody and not settings.listen.is_local:
             everybody.remove(peers)
-            message = f"{peers} lets every client say who it is"
+            message = f"{peers} lets every client choose its own address"
             yield ("trusted_proxies", number), Wrong(message, hint)
     if everybody and not settings.listen.is_local:
         yield (
             ("trusted_proxies",),
-            Wrong("these networks together let every client say who it is", hint),
+            Wrong("together, these networks let every client choose its own address", hint),
         )
 
 
 def proxies_named(settings: Settings) -> Found:
     if settings.proxy_protocol and not settings.trusted_proxies:
-        hint = "name in trusted_proxies who sends the header"
+        hint = "list the proxies that send the header in trusted_proxies"
         yield ("proxy_protocol",), Wrong("no proxy would be trusted", hint)
 
 
@@ -183,7 +186,7 @@ def cookie_domain_reaches(settings: Settings) -> Found:
 
 
 def handover_possible(settings: Settings) -> Found:
-    """A session is handed over to hosts that the cookie does not reach, and that are served."""
+    """Sessions can only be handed over to hosts of routes that the cookie does not reach."""
     domain, portal = settings.sessions.cookie.domain, urlsplit(settings.portal_origin).hostname
     served = [route.host for route in settings.routes]
     if settings.forward_auth is not None and not settings.routes:
@@ -193,17 +196,17 @@ def handover_possible(settings: Settings) -> Found:
         if host == portal:
             yield key, Wrong("is the portal itself", "leave it out")
         elif domain is not None and is_within(host, domain):
-            hint = "leave it out: the cookie of sessions.cookie.domain reaches it"
+            hint = "remove it: the cookie of sessions.cookie.domain reaches it"
             yield key, Wrong(f"is within {domain}", hint)
         elif None not in served and not any(_covers(one, host) for one in served if one):
-            yield key, Wrong("is the host of no route", "add a route for it, or correct it")
+            yield key, Wrong("is not the host of a route", "add a route for it, or correct it")
     if settings.handover is not None and settings.sessions.cookie.same_site == "strict":
         message = "browsers send no such cookie after a hand-over from another domain"
         yield ("sessions", "cookie", "same_site"), Wrong(message, "write lax")
 
 
 def _covers(pattern: str, host: str) -> bool:
-    """Whether a route's host takes requests for this one, or for all that it stands for."""
+    """Whether a route's host matches this host, or everything that this pattern matches."""
     return pattern == host or (pattern.startswith("*.") and host.endswith(pattern[1:]))
 
 
@@ -221,7 +224,10 @@ def credentials_say_one_thing(settings: Settings) -> Found:
             continue
         place, given = ("routes", number, "credentials"), list_ways(route.credentials)
         if not given:
-            yield place, Wrong("says nothing to send", f"give one of {', '.join(WAYS)}, or off")
+            yield (
+                place,
+                Wrong("has no credentials to send", f"give one of {', '.join(WAYS)}, or off"),
+            )
         for other in given[1:]:
             yield (*place, other), Wrong(f"cannot be combined with {given[0]}", "give one of them")
 
@@ -237,7 +243,7 @@ def forms_possible(settings: Settings) -> Found:
             message = "needs workers: 1, because one process keeps the application's cookies"
             yield place, Wrong(message, "set workers to 1")
         if settings.in_process:
-            message = "needs an upstream, and the application is in this process"
+            message = "needs an upstream, but the application is in this process"
             yield place, Wrong(message, "use `doorward serve` in front of it")
         if (form.username is None) != (form.password_file is None):
             missing = "username" if form.username is None else "password_file"
@@ -245,7 +251,7 @@ def forms_possible(settings: Settings) -> Found:
 
 
 def credentials_have_a_way(settings: Settings) -> Found:
-    """A front proxy that forwards requests itself never gets them."""
+    """If the front proxy forwards requests itself, Doorward cannot send credentials."""
     for number, route in enumerate(settings.routes):
         if route.credentials is not None and not route.upstream:
             message = "has no effect, because this route has no upstream"
@@ -286,7 +292,7 @@ def users_differ(settings: Settings) -> Found:
     for number, user in enumerate(settings.users):
         other = first.setdefault(fold_name(user.username), user)
         if other is not user:
-            message = f"is the name of another user too, spelt {quote(other.username)}"
+            message = f"is also the name of another user, spelt {quote(other.username)}"
             yield ("users", number, "username"), Wrong(message, "rename or remove one")
 
 
@@ -297,7 +303,7 @@ def groups_hold_no_delimiter(settings: Settings) -> Found:
             for position, value in enumerate(values):
                 if inside := next((one for one in delimiters if one in value), None):
                     message = f"{quote(value)} contains {quote(inside)}"
-                    hint = "an application would read two, as that parts them in its header"
+                    hint = "in its header, an application would read it as two"
                     yield ("users", number, name, position), Wrong(message, hint)
 
 
@@ -310,7 +316,7 @@ def emails_differ(settings: Settings) -> Found:
         address = fold_address(user.email)
         other = first.setdefault(address, user)
         if other is not user:
-            message = f"is the address of user {quote(other.username)} too"
+            message = f"is also the address of user {quote(other.username)}"
             yield ("users", number, "email"), Wrong(message, "an address belongs to one user")
         if names.get(address, user) is not user:
             message = f"is the name of user {quote(names[address].username)}"
@@ -323,8 +329,8 @@ def key_files_differ(settings: Settings) -> Found:
             yield ("secret_files", number), Wrong("is given twice")
 
 
-# A check, with the settings that it reads. It is skipped if one of them is invalid: what it finds
-# could be caused by the default that replaces that value.
+# A check, with the settings that it reads. It is skipped if one of them is invalid, because the
+# default that replaces the invalid value could cause an error.
 CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (public_url_given, ("listen", "public_url")),
     (listeners_apart, ("listen", "admin_listen")),
@@ -395,7 +401,7 @@ def _unsent_hsts(settings: Settings) -> Iterator[str]:
         headers = route.security_headers
         if headers is not None and headers.hsts and settings.public_origin.startswith("http:"):
             place = format_path(("routes", number, "security_headers", "hsts"))
-            yield f"{place}: has no effect over http, which public_url names"
+            yield f"{place}: has no effect, because public_url is http"
 
 
 def _list_basic(settings: Settings) -> Iterator[KeyPath]:
@@ -416,17 +422,17 @@ def warnings(settings: Settings) -> Iterator[str]:
         place = format_path(("sessions", "cookie", "secure"))
         yield f"{place}: false on https lets the cookie travel over http as well"
     if settings.tls and settings.public_origin.startswith("http:"):
-        yield "public_url: is http, but with tls nothing but https is answered"
+        yield "public_url: is http, but with tls Doorward only answers https"
     if settings.public_origin.startswith("http:"):
         for found in _list_basic(settings):
             said = "public_url is http, so tokens and passwords are sent unencrypted"
             yield f"{format_path(found)}: {said}"
     if settings.forward_auth is not None and not settings.trusted_proxies:
-        yield "forward_auth: no front proxy can ask, because trusted_proxies is empty"
+        yield "forward_auth: no front proxy may ask, because trusted_proxies is empty"
     yield from _unreached_hosts(settings)
     yield from _unsent_hsts(settings)
     for number, route in enumerate(settings.routes):
         if not route.tls.verify:
             place = format_path(("routes", number, "tls", "verify"))
-            yield f"{place}: false lets anybody on the way be the upstream"
+            yield f"{place}: false lets anybody on the network path pose as the upstream"
     yield from _mistyped_values(settings)

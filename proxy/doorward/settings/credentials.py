@@ -25,10 +25,10 @@ from doorward.text import has_hidden
 
 
 def account_name(value: object) -> str:
-    """A user name in the form that Basic allows: RFC 7617 2 has no colon in it."""
+    """A user name for Basic, which must not contain a colon (RFC 7617 2)."""
     found = values.label(value)
     if ":" in found:
-        raise Wrong("must not contain a colon, which Basic puts behind the name")
+        raise Wrong("must not contain a colon, which separates name and password in Basic")
     return found
 
 
@@ -54,7 +54,7 @@ class FormFields(tuple[tuple[str, str], ...]):
 
 
 def form_fields(value: object) -> FormFields:
-    """A mapping of names to values. Names in braces other than the two are mistakes."""
+    """A mapping of names to values. Any other name in braces is an error."""
     if not isinstance(value, dict) or not value:
         example = '{user: "{username}", pass: "{password}"}'
         raise Wrong("must be a mapping of fields to values", f"such as {example}")
@@ -64,11 +64,11 @@ def form_fields(value: object) -> FormFields:
             raise Wrong(f"{values.quote(name)} must not contain control characters")
         for found in _BRACES.findall(inner):
             if found not in PLACEHOLDERS:
-                message = f"{values.quote(found)} in {values.quote(name)} stands for nothing"
+                message = f"{values.quote(found)} in {values.quote(name)} is not a placeholder"
                 hint = "hidden fields of the form are sent if you set page"
-                raise Wrong(message, f"there are {' and '.join(PLACEHOLDERS)}; {hint}")
+                raise Wrong(message, f"use {' and '.join(PLACEHOLDERS)}; {hint}")
     if not any("{password}" in inner for _, inner in fields):
-        raise Wrong("no field has the password", 'give it to one: pass: "{password}"')
+        raise Wrong("no field contains the password", 'add it to one: pass: "{password}"')
     return FormFields(fields)
 
 
@@ -78,7 +78,9 @@ def form_url(value: object) -> str:
     if not found.startswith("/") or found.startswith("//") or "#" in found:
         raise Wrong(f"{values.quote(found)} is not a path", "write it as /login")
     if not found.isascii() or " " in found or "\\" in found:
-        raise Wrong(f"{values.quote(found)} is not as clients send it", "percent-encode it")
+        raise Wrong(
+            f"{values.quote(found)} is not in the form that clients send", "percent-encode it"
+        )
     return found
 
 
@@ -92,15 +94,15 @@ class LoginSuccess(Section):
         [302], "Status of the answer to a login that succeeded."
     )
     location: Annotated[FormUrl | None, Unless()] = key(
-        None, "Path that the answer then redirects to.", validate_default=False
+        None, "Path that this answer redirects to.", validate_default=False
     )
     cookie: Annotated[Text | None, Unless()] = key(
-        None, "Name of a cookie that the answer then sets.", validate_default=False
+        None, "Name of a cookie that this answer sets.", validate_default=False
     )
 
 
 class FormLogin(Section):
-    url: FormUrl = required("Path at the application that the form is posted to.")
+    url: FormUrl = required("Path of the application to which the form is posted.")
     page: Annotated[FormUrl | None, Unless()] = key(
         None,
         "Path of the page with the form, whose hidden fields and cookies are then sent as well.",

@@ -17,9 +17,13 @@ from doorward.settings.faults import Fault, KeyPath, format_path, make_printable
 _MOST_VALUES = 200_000
 _DEEPEST = 40
 
-_SYNTAX_HINT = "text that holds ': ' or ' #', or begins with [ { * & ! % @ or a quote, needs quotes"
-_INDENTATION_HINT = "the keys of one mapping, and the dashes of one list, begin in one column"
-# A block that begins where none can, to the right or left of the open one.
+_SYNTAX_HINT = (
+    "text that contains ': ' or ' #', or begins with [ { * & ! % @ or a quote, needs quotes"
+)
+_INDENTATION_HINT = (
+    "indent all keys of a mapping, and all dashes of a list, by the same number of spaces"
+)
+# A block that is indented unlike the one that it belongs to.
 _MISPLACED = re.compile("expected (<block end>|'<document start>'), but found '<block ")
 # Only a key before the colon: if there is a value, it is the text that needs quotes.
 _ONE_KEY = re.compile(r"\s*(?:- +)*[^\s:]+")
@@ -69,7 +73,7 @@ class Node:
 
 
 class Unreadable(Exception):
-    """The text is not one document of plain YAML, so nothing in it can be checked."""
+    """The text is not a single document of plain YAML, so nothing in it can be checked."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(str(fault))
@@ -102,7 +106,7 @@ def _syntax_fault(error: yaml.YAMLError, text: str, source: str) -> Fault:
     line = mark.line + 1 if mark else None
     if isinstance(error, yaml.reader.ReaderError):
         line = text[: error.position].count("\n") + 1
-        return Fault("", line, "holds a character that YAML does not allow", None, source)
+        return Fault("", line, "contains a character that YAML does not allow", None, source)
     problem = str(getattr(error, "problem", None) or "cannot be read")
     if mark is not None and (found := _layout_fault(problem, text.splitlines(), mark)):
         return Fault("", line, *found, source)
@@ -113,7 +117,7 @@ def _layout_fault(problem: str, lines: list[str], mark: Any) -> tuple[str, str] 
     """The fault in the white space of the line, with a hint; None if there is no such fault."""
     written = lines[mark.line][: mark.column] if mark.line < len(lines) else ""
     if problem.startswith("found character '\\t'") and not written.strip():
-        hint = "YAML takes spaces only; let your editor replace tabs by spaces"
+        hint = "YAML only allows spaces; have your editor replace tabs with spaces"
         return "is indented with a tab", hint
     is_stepped = problem == "mapping values are not allowed here" and _ONE_KEY.fullmatch(written)
     if is_stepped or _MISPLACED.match(problem):
@@ -150,7 +154,7 @@ class _Reader:
             raise self._unreadable("is nested too deeply", event)
         node = self._built(event, path)
         if node.size > _MOST_VALUES:
-            raise self._unreadable("unfolds to too many values", event)
+            raise self._unreadable("expands to too many values", event)
         if event.anchor:
             self._anchors[event.anchor] = node
         return node
@@ -174,7 +178,7 @@ class _Reader:
     def _alias(self, event: Any) -> Node:
         node = self._anchors.get(event.anchor)
         if node is None:
-            raise self._unreadable("refers to an anchor that is not defined before it", event)
+            raise self._unreadable("refers to an anchor that is not defined above", event)
         return node
 
     def _sequence(self, start: Any, path: KeyPath) -> Node:
@@ -200,9 +204,9 @@ class _Reader:
 
     def _key(self, event: Any) -> str:
         if not isinstance(event, yaml.ScalarEvent):
-            raise self._unreadable("has a key that is not a plain word", event)
+            raise self._unreadable("has a key that is not plain text", event)
         if event.value == "<<":
-            raise self._unreadable("merges mappings with <<, which is not taken", event)
+            raise self._unreadable("merges mappings with <<, which is not supported", event)
         return str(event.value)
 
     def _twice(self, path: KeyPath, line: int, first: int | None) -> None:

@@ -49,7 +49,7 @@ class Overrides:
         return any(path[0] == key for path, _ in self.values)
 
     def onto(self, root: Node) -> None:
-        """Puts the values into the document's tree, where they override the file."""
+        """Put the values into the document's tree, where they override the file."""
         for path, node in self.values:
             _put(root, path, node)
 
@@ -67,8 +67,8 @@ def read_environment(environ: Mapping[str, str]) -> Overrides:
 def _take(name: str, environ: Mapping[str, str], found: Overrides) -> None:
     path = _path(name)
     if whole := _list_above(path):
-        hint = f"set {PREFIX}{'__'.join(whole).upper()} to the whole list"
-        found.warnings.append(f"{name} is not a setting and is passed over; {hint}")
+        hint = f"set {PREFIX}{'__'.join(whole).upper()} to the complete list"
+        found.warnings.append(f"{name} is not a setting and is ignored; {hint}")
         return
     if setting := field_at(path):
         _add(found, path, name, environ[name], setting)
@@ -78,7 +78,7 @@ def _take(name: str, environ: Mapping[str, str], found: Overrides) -> None:
     if setting is None:
         found.warnings.append(_unknown(name))
     elif environ.get(plain):
-        message = f"{plain} and {name} both give it"
+        message = f"{plain} and {name} both set it"
         found.faults.append(Fault(format_path(_path(plain)), None, message, "unset one", name))
     elif (text := _file_text(environ[name], name, _path(plain), found)) is not None:
         _add(found, _path(plain), name, text, setting)
@@ -99,8 +99,7 @@ def _path(name: str) -> Path_:
 
 def _add(found: Overrides, path: Path_, name: str, text: str, setting: FieldInfo) -> None:
     if not (is_list(setting.annotation) or section_in(setting.annotation)):
-        # A single value is used as it is: a password may contain characters that mean something in
-        # YAML.
+        # A single value is used as it is: a password may contain characters with a meaning in YAML.
         found.values.append((path, Node(scalar(text), None, name)))
         return
     try:
@@ -141,7 +140,7 @@ def _unknown(name: str) -> str:
     names = [PREFIX + "__".join(key).upper() for key in every_key() if not _list_above(key)]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{name} is not a setting and is passed over{hint}"
+    return f"{name} is not a setting and is ignored{hint}"
 
 
 def _put(root: Node, path: Path_, node: Node) -> None:

@@ -53,7 +53,7 @@ class InvalidSettings(Exception):
 
 def run_checks(checks: Iterable[Callable[[_Checked], object]], value: _Checked) -> None:
     """Call every check with the value. Raises InvalidSettings with the errors of all of them."""
-    faults: dict[Fault, None] = {}  # an ordered set: two checks may meet the same error
+    faults: dict[Fault, None] = {}  # an ordered set: two checks may find the same error
     for check in checks:
         try:
             check(value)
@@ -64,7 +64,7 @@ def run_checks(checks: Iterable[Callable[[_Checked], object]], value: _Checked) 
 
 
 class Wrong(ValueError):
-    """An invalid value. `key` names the invalid part of it, if it is not the whole value."""
+    """An invalid value. `key` is its invalid part, if only a part is invalid."""
 
     def __init__(self, message: str, hint: str | None = None, key: str | None = None) -> None:
         super().__init__(message)

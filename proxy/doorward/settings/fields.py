@@ -42,7 +42,7 @@ class Section(BaseModel):
 
     @classmethod
     def _example(cls) -> str:
-        return f"its keys are {', '.join(cls.keys())}; {{}} takes the defaults"
+        return f"its keys are {', '.join(cls.keys())}; {{}} stands for the defaults"
 
     @classmethod
     def keys(cls) -> tuple[str, ...]:

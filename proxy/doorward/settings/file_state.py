@@ -1,4 +1,4 @@
-"""How to tell that a file was written, replaced or removed since it was read last."""
+"""Detects that a file was written, replaced or removed since it was last read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ FileState = tuple[int, ...]
 
 
 def get_file_state(path: Path) -> FileState:
-    """What changes when a file is written, replaced or let be read; links are followed, as
-    Kubernetes and Certbot turn one over. Empty when there is none."""
+    """A value that changes if the file is written or replaced, or its mode changes. Empty if there
+    is no file. Links are followed, because Kubernetes and Certbot change a link's target."""
     try:
         found = path.stat()
     except OSError:
@@ -19,5 +19,5 @@ def get_file_state(path: Path) -> FileState:
 
 
 def read_file_state(found: os.stat_result) -> FileState:
-    """The same of a file that is open."""
+    """The same for an open file."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

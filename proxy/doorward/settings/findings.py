@@ -53,7 +53,9 @@ def shadowed_rules(settings: Settings) -> Found:
         for at, (path, rule) in enumerate(rules):
             first = next((place for place, other in rules[:at] if _covers(other, rule)), None)
             if first is not None:
-                message = f"never applies, because {format_path(first)} decides all of it first"
+                message = (
+                    f"never applies, because {format_path(first)} already decides all its requests"
+                )
                 yield path, Wrong(message, "move it up, or remove it")
 
 
@@ -62,8 +64,10 @@ def misplaced_rules(settings: Settings) -> Found:
         beneath = Rule.model_construct(path=f"{route.path.rstrip('/')}/*")
         for at, rule in enumerate(route.rules):
             if rule.path is not None and not _paths_overlap(rule, beneath):
-                message = f"never applies, because the route takes only {route.path} and below"
-                yield ("routes", number, "rules", at), Wrong(message, "write the whole path")
+                message = (
+                    f"never applies, because the route only has {route.path} and everything below"
+                )
+                yield ("routes", number, "rules", at), Wrong(message, "write the full path")
 
 
 def weakened_rules(settings: Settings) -> Found:
@@ -73,7 +77,9 @@ def weakened_rules(settings: Settings) -> Found:
             crosses = _overlap(earlier, rule)
             crosses = crosses and not _covers(earlier, rule) and not _covers(rule, earlier)
             if crosses and _strength(earlier) < _strength(rule):
-                message = f"requires more than {format_path(first)}, which decides some of it first"
+                message = (
+                    f"requires more than {format_path(first)}, which already decides some requests"
+                )
                 yield path, Wrong(message, "move it up, or make the other one narrower")
 
 
@@ -81,7 +87,7 @@ def loose_expressions(settings: Settings) -> Found:
     for path, rule in _all_rules(settings):
         regex = rule.path_regex
         if regex is not None and not (regex.startswith("^") and regex.endswith("$")):
-            message = "is not anchored, but always has to match the whole path"
+            message = "is not anchored, but a pattern always has to match the whole path"
             yield (*path, "path_regex"), Wrong(message, "write it as ^…$")
 
 
@@ -89,8 +95,8 @@ def public_writes(settings: Settings) -> Found:
     for path, rule in _all_rules(settings):
         writes = not rule.methods or not _READING.issuperset(rule.methods)
         if rule.require == "public" and writes:
-            message = "also allows everybody to write"
-            yield path, Wrong(message, "add methods: [GET, HEAD] to allow only reading")
+            message = "also lets everybody write"
+            yield path, Wrong(message, "add methods: [GET, HEAD] to allow reading only")
 
 
 def wide_trust(settings: Settings) -> Found:
@@ -99,7 +105,7 @@ def wide_trust(settings: Settings) -> Found:
             continue
         widest = _WIDEST_V4 if peers.version == 4 else _WIDEST_V6
         if peers.prefixlen < widest:
-            message = f"{peers} is far larger than the network of any proxies"
+            message = f"{peers} is far larger than any network of proxies"
             yield (
                 ("trusted_proxies", number),
                 Wrong(message, "list only their own addresses"),

@@ -1,5 +1,5 @@
 """Knows which settings are accepted but have no effect yet. It must not check them. When a feature
-is built, remove its line."""
+is implemented, remove its line."""
 
 from __future__ import annotations
 

@@ -34,22 +34,22 @@ def _header_name(value: object) -> str:
         hint = "use letters, digits, - and _, at most 64 of them"
         raise Wrong(f"{values.quote(found)} is not a header's name", hint)
     if not can_identify(found.encode()):
-        hint = "choose another, such as X-Employee"
-        raise Wrong(f"{found} already means something else", hint)
+        hint = "choose another name, such as X-Employee"
+        raise Wrong(f"{found} already has another meaning", hint)
     return found
 
 
 def _said(value: object) -> str:
     found = values.label(value)
     if not found.isascii():
-        raise Wrong("a fixed text must be ASCII", f"or take one of {', '.join(VALUES)}")
+        raise Wrong("a fixed text must be ASCII", f"or use one of {', '.join(VALUES)}")
     return found
 
 
 def _delimiter(value: object) -> str:
     if isinstance(value, str) and value in _DELIMITERS:
         return _DELIMITERS[value]
-    raise Wrong(f"{values.quote(value)} is none of , | ; space lines")
+    raise Wrong(f"{values.quote(value)} is not one of , | ; space lines")
 
 
 class IdentityHeader(Section):
@@ -132,7 +132,7 @@ PRESETS: dict[str, tuple[IdentityHeader, ...]] = {
         ("X-authentik-name", "name"),
         ("X-authentik-uid", "id"),
     ),
-    "pomerium": _rows(  # the claims, without Pomerium's token
+    "pomerium": _rows(  # the claims only, without Pomerium's token
         ("X-Pomerium-Claim-Sub", "id"),
         ("X-Pomerium-Claim-User", "username"),
         ("X-Pomerium-Claim-Email", "email"),
@@ -168,7 +168,7 @@ PRESETS: dict[str, tuple[IdentityHeader, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class _PresetOrHeader:
-    """Takes the name of a preset, or a mapping that describes one header."""
+    """Accepts the name of a preset, or a mapping that describes one header."""
 
     def _read(self, value: Any, header: Callable[[Any], IdentityHeader]) -> str | IdentityHeader:
         return header(value) if isinstance(value, dict) else values.choice(*PRESETS)(value)

@@ -1,10 +1,10 @@
-"""Which keys count: those that the configuration names, those that `doorward keys rotate` put next
-to the first, without those that were retired. What keys are used for it must not know.
+"""The active keys: those in the configuration and those that `doorward keys rotate` created next to
+the first one, without retired ones. Must not know what keys are used for.
 
 Next to the first key file `doorward.key`, `doorward.key.1795893000` is a key that signs from that
-time on (Unix seconds), and `doorward.key.retired` is the ledger of keys that count no more. A name
-that ends in `.now` is that of an urgent key, because an older one leaked. Each change is one file
-that appears, is replaced or goes, so what is read between two of them is whole.
+time on (Unix seconds), and `doorward.key.retired` is the ledger of retired keys. A name that ends
+in `.now` is that of an urgent key, which replaces a leaked one. Each change creates, replaces or
+removes one file, so every state in between is consistent.
 """
 
 from __future__ import annotations
@@ -34,22 +34,23 @@ from doorward.settings.private_files import UnusableFile, replace_file, sync_dir
 
 LEDGER = "retired"
 ID_DIGITS = 12
-# Ten digits since 2001 and until 2286: no number that somebody gives a copy.
+# A Unix time has ten digits from 2001 to 2286; nobody numbers a backup copy like that.
 _TIME = re.compile(r"([0-9]{10})(\.now)?")
 URGENT = ".now"
 _ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
-_LATEST = 253_402_300_800.0  # the year 10000, which no date can be printed of
+_LATEST = 253_402_300_800.0  # the year 10000, which `datetime` does not support
 _LARGEST_LEDGER = 1024 * 1024
 LOCK_WAIT_S = 10.0  # another retirement takes milliseconds
-_READS = 5  # while files change under the reader; a rotation changes them twice
+_READS = 5  # attempts while files change; a rotation changes them twice
 
 RingState = tuple[tuple[str, FileState], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """`since`: from when on it signs, 0 for one that the configuration names. `made_at`: when the
-    file was written. Unix seconds. An urgent one signs everything then."""
+    """`since`: the time from which it signs, 0 for a key in the configuration. `made_at`: the time
+    at which the file was written. Both in Unix seconds. From `since` on, an urgent key signs
+    everything."""
 
     path: Path
     secret: bytes = field(repr=False)
@@ -59,14 +60,15 @@ class KeyFile:
 
     @property
     def id(self) -> str:
-        """What people call it: 48 bits of a hash, which reveal nothing about 256 random bits."""
+        """The name shown to people: 48 bits of a hash, which reveal nothing about 256 random
+        bits."""
         text = b"doorward key id " + self.secret
         return hashlib.sha256(text).hexdigest()[:ID_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)
 class RetiredKey:
-    """A line of the ledger. Unix seconds."""
+    """A line of the ledger. Times are Unix seconds."""
 
     id: str
     made_at: float
@@ -75,7 +77,7 @@ class RetiredKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """`keys` count, the newest first; `left` are files whose key is retired."""
+    """`keys`: the active keys, the newest first. `left`: remaining files of retired keys."""
 
     keys: tuple[KeyFile, ...]
     retired: tuple[RetiredKey, ...]
@@ -83,12 +85,12 @@ class KeyRing:
 
 
 class KeysAreGiven(Exception):
-    """Keys cannot be changed from here: the message says why."""
+    """Keys cannot be changed from here, for the reason in the message."""
 
 
 def read_ring(settings: Settings) -> KeyRing:
-    """Every key that counts. Without secret_files the first is the one of data_dir. Raises
-    InvalidSettings with every file that is wrong."""
+    """Every active key. Without secret_files, the first is the one in data_dir. Raises
+    InvalidSettings with every invalid file."""
     for _ in range(_READS):
         before = read_state(settings)
         with _again_if_changed(settings, before):
@@ -100,7 +102,7 @@ def read_ring(settings: Settings) -> KeyRing:
 
 @contextlib.contextmanager
 def _again_if_changed(settings: Settings, before: RingState) -> Iterator[None]:
-    """A fault counts only when no file changed meanwhile."""
+    """Ignore errors if a file changed in the meantime."""
     try:
         yield
     except InvalidSettings:
@@ -109,57 +111,58 @@ def _again_if_changed(settings: Settings, before: RingState) -> Iterator[None]:
 
 
 def check_ring(settings: Settings) -> None:
-    """Whether `read_ring` would work once the first key is made. Raises InvalidSettings with every
-    fault."""
+    """Check that `read_ring` would succeed once the first key exists. Raises InvalidSettings with
+    every error."""
     if not lacks_first(settings):
         read_ring(settings)
 
 
 def lacks_first(settings: Settings) -> bool:
-    """Whether the key file of data_dir is missing, so that one has to be made or restored."""
+    """Whether the key file in data_dir is missing, and has to be created or restored."""
     return not (settings.secret_files or os.path.lexists(find_first(settings)))
 
 
 def make_first(settings: Settings) -> None:
-    """Make the key file of data_dir unless it is there. A caller makes sure that no such file was
-    lost: a new key logs everybody out, and decrypts nothing. Raises InvalidSettings."""
+    """Create the key file in data_dir unless it exists. The caller has to make sure that no such
+    file was lost: a new key logs everybody out, and cannot decrypt stored secrets. Raises
+    InvalidSettings."""
     ensure_data_dir(settings)
     path = find_first(settings)
     try:
         make_key(path)
     except OSError as error:
-        message = f"cannot be made: {error.strerror}"
-        hint = "make a key file yourself and name it in secret_files"
+        message = f"cannot be created: {error.strerror}"
+        hint = "create a key file yourself and name it in secret_files"
         raise data_dir_fault(path, UnusableFile(message, hint)) from None
 
 
 def find_first(settings: Settings) -> Path:
-    """The key file next to which new ones are made."""
+    """The key file next to which new ones are created."""
     return settings.secret_files[0] if settings.secret_files else settings.data_dir / KEY_FILE
 
 
 def read_state(settings: Settings) -> RingState:
-    """What changes when any key file does. Empty before the first key was made."""
+    """A value that changes with any key file. Empty before the first key is created."""
     first = find_first(settings)
     paths = [*(settings.secret_files or [first]), *_list_beside(first), _ledger(first)]
     return tuple((str(path), state) for path in paths if (state := get_file_state(path)))
 
 
 def add_key(settings: Settings, since: float, *, is_urgent: bool = False) -> KeyFile:
-    """A new key that signs from then on. Raises KeysAreGiven, InvalidSettings."""
+    """Create a key that signs from `since` on. Raises KeysAreGiven, InvalidSettings."""
     first, second = find_first(settings), int(since)
     with _report_given(first):
         while not make_key(path := _beside(first, second, is_urgent), first.stat()):
-            second += 1  # another was added for this second
+            second += 1  # a key for this second exists already
     return _open_later(path)
 
 
 def retire_key(settings: Settings, key: KeyFile, now: float) -> None:
-    """Have this key count no more, then remove its file as far as that is the ring's to do: the
-    first file gets the key that was made next, and others that the configuration names stay.
+    """Retire this key, then remove its file if the key ring owns it: the first file gets the oldest
+    key created after it, and other files in the configuration stay.
 
-    The ledger is written first: whatever fails after that, the key counts no more, and the file
-    that is left can be retired once more. Raises KeysAreGiven, InvalidSettings."""
+    The ledger is written first: whatever fails after that, the key is retired, and the command can
+    be repeated for the remaining file. Raises KeysAreGiven, InvalidSettings."""
     first = find_first(settings)
     with _report_given(first), _locked(first.parent):
         ring = read_ring(settings)
@@ -172,13 +175,14 @@ def retire_key(settings: Settings, key: KeyFile, now: float) -> None:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """One retirement at a time: of two that wrote the ledger at once, one key would count again."""
+    """Allow one retirement at a time: if two wrote the ledger at once, one of the keys would become
+    active again."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             lock_file(descriptor, LOCK_WAIT_S)
         except OSError as error:
-            # Some network file systems lock no directories.
+            # Some network file systems cannot lock directories.
             if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
                 raise
         yield
@@ -190,7 +194,7 @@ def _remove(first: Path, key: KeyFile, ring: KeyRing) -> None:
     if key.path != first:
         if key.path.name.startswith(f"{first.name}.") and key.path.parent == first.parent:
             key.path.unlink(missing_ok=True)
-    elif not first.is_symlink():  # what a link leads to is somebody else's
+    elif not first.is_symlink():  # the target of a link is managed elsewhere
         made = [each for each in ring.keys if each.since and each.id != key.id]
         if made:
             made[-1].path.replace(first)
@@ -214,11 +218,11 @@ def _ledger(first: Path) -> Path:
 
 
 def _list_beside(first: Path) -> list[Path]:
-    """The files of keys made later, the newest first."""
+    """The files of keys created later, the newest first."""
     prefix = f"{first.name}."
     try:
         names = os.listdir(first.parent)
-    except OSError:  # there is no first one either, or it may be read and the directory not
+    except OSError:  # there is no first key either, or the directory is not readable
         return []
     times = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
     return [
@@ -241,7 +245,7 @@ def _read(settings: Settings) -> KeyRing:
     if faults:
         raise InvalidSettings(faults)
     gone = {each.id for each in retired}
-    # One that was copied over a file of the configuration by hand counts as that.
+    # A key that was copied over a file in the configuration by hand counts as that file's.
     known = {each.id for each in named}
     every = (*(each for each in found if each.id not in known), *named)
     ring = KeyRing(
@@ -251,7 +255,7 @@ def _read(settings: Settings) -> KeyRing:
     )
     if not ring.keys:
         message = f"every key is retired in {_ledger(first)}"
-        raise InvalidSettings([Fault(_setting(settings), None, message, "make a new key file")])
+        raise InvalidSettings([Fault(_setting(settings), None, message, "create a new key file")])
     return ring
 
 
@@ -284,7 +288,7 @@ def _open(path: Path, since: float) -> KeyFile:
     secret = read_key(path)
     try:
         made_at = path.stat().st_mtime
-    except OSError as error:  # it went just now
+    except OSError as error:  # it was just removed
         raise UnusableFile(f"cannot be read: {error.strerror}") from None
     return KeyFile(path, secret, since, made_at)
 
@@ -297,7 +301,7 @@ def _open_later(path: Path) -> KeyFile:
 
 def _distinct(key: KeyFile, others: list[KeyFile]) -> KeyFile:
     if key.secret in [other.secret for other in others]:
-        raise UnusableFile("contains the key of an earlier file", "remove it from the list")
+        raise UnusableFile("contains the same key as an earlier file", "remove it from the list")
     return key
 
 
@@ -317,8 +321,8 @@ def _write_ledger(lines: tuple[RetiredKey, ...]) -> bytes:
 
 
 def _read_ledger(path: Path) -> tuple[RetiredKey, ...]:
-    """A ledger that cannot be read is a fault: its keys must not count again. Raises
-    UnusableFile."""
+    """Read the retired keys. A ledger that cannot be read is an error, because its keys must not
+    become active again. Raises UnusableFile."""
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST_LEDGER + 1)
@@ -336,8 +340,8 @@ def _read_ledger(path: Path) -> tuple[RetiredKey, ...]:
 
 
 def _read_line(line: bytes) -> RetiredKey:
-    """Raises ValueError, KeyError, TypeError, RecursionError for anything that `_write_ledger` does
-    not write: a damaged line must not let its key count again."""
+    """Raises ValueError, KeyError, TypeError or RecursionError for anything that `_write_ledger`
+    does not write: a damaged line must not make its key active again."""
     found = json.loads(line)
     id, times = found["id"], (found["made"], found["retired"])
     if not isinstance(id, str) or _ID.fullmatch(id) is None:

@@ -1,5 +1,6 @@
-"""Knows one key file: what it holds, who may read it, how it is made; and `data_dir`, where the
-first is made. Which keys count, `key_ring.py` knows. It must not know what keys are used for."""
+"""Knows one key file: its content, who may read it, and how it is created; and `data_dir`, where
+the first key is created. `key_ring.py` decides which keys are active. It must not know what keys
+are used for."""
 
 from __future__ import annotations
 
@@ -16,15 +17,16 @@ from doorward.settings.private_files import UnusableFile, read_private, sync_dir
 from doorward.text import format_count
 
 KEY_FILE = "doorward.key"
-# As many as SHA-256 has (RFC 2104 3: shorter keys are strongly discouraged).
+# The length of a SHA-256 hash (RFC 2104 3 strongly discourages shorter keys).
 _LEAST_BYTES = 32
 _LARGEST_FILE = 4096
-_MAKE_IT = "create it for the user that Doorward runs as, or name another"
-_MAKE_ONE = "make one: `openssl rand 32 | basenc --base64url > FILE`, then `chmod 600 FILE`"
+_MAKE_IT = "create it for the user that Doorward runs as, or name another directory"
+_MAKE_ONE = "create one: `openssl rand 32 | basenc --base64url > FILE`, then `chmod 600 FILE`"
 
 
 def check_data_dir(settings: Settings) -> None:
-    """Whether `ensure_data_dir` would do, without making anything. Raises InvalidSettings."""
+    """Check that `ensure_data_dir` would succeed, without creating anything. Raises
+    InvalidSettings."""
     path = next(p for p in (settings.data_dir, *settings.data_dir.parents) if os.path.lexists(p))
     if path == settings.data_dir:
         ensure_data_dir(settings)
@@ -35,7 +37,7 @@ def check_data_dir(settings: Settings) -> None:
 
 
 def ensure_data_dir(settings: Settings) -> Path:
-    """Returns data_dir, made with mode 0700 if it was not there. Raises InvalidSettings when it
+    """Returns data_dir, created with mode 0700 if it is missing. Raises InvalidSettings if it
     cannot be written to."""
     path = settings.data_dir
     try:
@@ -55,10 +57,10 @@ def data_dir_fault(path: Path, error: UnusableFile) -> InvalidSettings:
 
 
 def make_key(path: Path, like: os.stat_result | None = None) -> bool:
-    """Put a fresh key at the path unless something is there; whether it did. The file appears whole
-    or not at all: a link to a finished file is made, which fails when another process was first.
-    A new key of root's belongs to the owner and group of `like`, so that the server can read it.
-    Raises OSError."""
+    """Create a key file unless the path exists. Returns whether it did. The file is created
+    completely or not at all: as a hard link to a finished file, which fails if another process was
+    first. If root creates it, it belongs to the owner and group of `like`, so that the server can
+    read it. Raises OSError."""
     key = base64.urlsafe_b64encode(os.urandom(_LEAST_BYTES)) + b"\n"
     with written(path, key, like) as temporary:
         try:

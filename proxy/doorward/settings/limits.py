@@ -43,5 +43,5 @@ class LimitSettings(Section):
     tunnel_idle_timeout: Duration = key("1h", "How long a tunnel without traffic is kept open.")
     message_bytes: MessageBytes = key(
         "16MiB",
-        "Maximum size of a WebSocket message under an ASGI server other than Doorward's own.",
+        "Maximum size of a WebSocket message under other ASGI servers than Doorward's own.",
     )

@@ -19,7 +19,7 @@ from doorward.settings.known import advise
 from doorward.settings.models import Settings
 from doorward.settings.sieve import Sieve
 
-# Stands for an application in this process: a name that never resolves (RFC 6761 6.4).
+# The upstream of an application in this process: a name that never resolves (RFC 6761 6.4).
 _IN_PROCESS_KEY = "in_process"
 _IN_PROCESS = "http://in-process.invalid"
 _PLACES = ("./doorward.yaml", "/etc/doorward/doorward.yaml")
@@ -97,7 +97,7 @@ def _lead_in_process(root: Node) -> list[Fault]:
             continue
         if "upstream" in route.value:
             hint = "remove it, or use `doorward serve` in front of that upstream"
-            wrong = Wrong("leads nowhere, as the application is in this process", hint)
+            wrong = Wrong("has no effect, because the application is in this process", hint)
             faults.append(_fault(root, ("routes", number, "upstream"), wrong))
         route.value["upstream"] = Node(_IN_PROCESS, route.line, route.source)
     return faults

@@ -64,7 +64,7 @@ def _cookie_name(value: object) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", found):
         raise Wrong(f"{quote(found)} is not a cookie's name", "use letters, digits, . _ and -")
     if found.startswith("__"):
-        raise Wrong("must not begin with __", "with https, Doorward adds __Host- itself")
+        raise Wrong("must not begin with __", "with https, Doorward itself adds __Host-")
     return found
 
 
@@ -129,10 +129,10 @@ class RegulationSettings(Section):
     enabled: Switch = key(True, "Whether to lock out clients after too many wrong passwords.")
     attempts: Annotated[int, whole(1)] = key(
         5,
-        "Number of wrong passwords for one user, after which a network is locked out for that one.",
+        "Number of wrong passwords for one user after which a network is locked out for that user.",
     )
     network_attempts: Annotated[int, whole(1)] = key(
-        50, "Number of wrong passwords for all users, after which a network is locked out."
+        50, "Number of wrong passwords for all users after which a network is locked out."
     )
     window: Duration = key("2m", "Time within which wrong passwords count.")
     ban: Duration = key("5m", "How long a lock-out lasts.")
@@ -160,7 +160,7 @@ class EmailSettings(Section):
 
 
 class ApiSettings(Section):
-    enabled: Switch = key(False, "Whether to serve it. It takes tokens with an admin scope.")
+    enabled: Switch = key(False, "Whether to serve it. It accepts tokens with an admin scope.")
 
 
 class Settings(Section):
@@ -183,7 +183,7 @@ class Settings(Section):
         "127.0.0.1:8079", "Address of /metrics, /healthz and /readyz, or off."
     )
     admin_hosts: Annotated[tuple[ServerName, ...], Listed()] = key(
-        [], "Further host names and addresses under which admin_listen answers."
+        [], "Further host names and addresses that admin_listen accepts in Host."
     )
     trusted_proxies: Annotated[tuple[TrustedPeers, ...], Listed()] = key(
         [], "Networks of proxies whose X-Forwarded-* and Forwarded headers are trusted."
@@ -214,7 +214,7 @@ class Settings(Section):
     )
     forward_auth: Annotated[ForwardAuth | None, Unless("off", empty=None)] = key(
         None,
-        "Forward-auth: answers front proxies that ask whether to let a request pass.",
+        "Forward-auth: answer front proxies that ask whether to allow a request.",
         validate_default=False,
     )
     handover: Annotated[Handover | None, Unless("off", empty=None)] = key(
@@ -224,7 +224,7 @@ class Settings(Section):
     )
     limits: LimitSettings = key({}, "Limits for clients.")
     fast_lane: Switch = key(
-        True, "Whether to handle a request without an asyncio task where nothing has to be awaited."
+        True, "Whether to handle a request without an asyncio task if nothing has to be awaited."
     )
     access: AccessSettings = key({}, "Access rules.")
     users: Annotated[tuple[ConfigUser, ...], Listed(single=False)] = key(
@@ -282,7 +282,7 @@ class Settings(Section):
 
     @property
     def portal_origin(self) -> str:
-        """The origin of the site where users log in whose requests come through a front proxy."""
+        """The origin of the login page for requests that come through a front proxy."""
         asked = self.forward_auth
         if asked is None or asked.portal is None:
             return self.public_origin

@@ -31,13 +31,13 @@ def _name(found: str, what: str) -> str:
     except UnfitText:
         raise Wrong(
             f"{what} has 1 to {CHARACTERS} characters, no control characters and no white space"
-            " at its edges"
+            " at either end"
         ) from None
     return found
 
 
 def email(value: object) -> str:
-    """Returns an address that could be one: something, exactly one @, something."""
+    """Returns an address with exactly one @ and text on both sides."""
     found = text(value)
     try:
         fold_address(found)
@@ -53,7 +53,7 @@ def group(value: object) -> str:
     if not is_clean(found) or "," in found:
         raise Wrong(
             f"{quote(found)} is not the name of a group or role",
-            "it has no comma, no control character and no white space at its edges",
+            "it has no comma, no control character and no white space at either end",
         )
     return found
 
@@ -68,8 +68,8 @@ def password_hash(value: object) -> str:
         )
     if not _ARGON2ID.fullmatch(found):
         raise Wrong(
-            "is not a whole argon2id hash",
-            "take the line of `doorward hash-password` as it is; compose files need $$ for each $",
+            "is not a complete argon2id hash",
+            "copy the whole line of `doorward hash-password`; compose files need $$ for each $",
         )
     return found
 
@@ -106,7 +106,7 @@ def smtp(value: object) -> str:
     except Wrong:  # which would quote it: it may be half of a password
         raise Wrong("is not the URL of a mail server", hint) from None
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise Wrong("has more than user, password, host and port", hint)
+        raise Wrong("contains more than user, password, host and port", hint)
     return found
 
 

@@ -1,5 +1,5 @@
-"""Knows the settings for the look of the pages: name, logo, colour, language, sentences of the
-operator. It must not read the files that are named here; rendering does."""
+"""Knows the settings for the look of the pages: name, logo, colour, language and the operator's own
+sentences. It must not read the files that are named here; rendering does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def _colour(value: object) -> str:
 
 def _language(value: object) -> str:
     if not _LANGUAGE.fullmatch(found := text(value)):
-        raise Wrong(f"{quote(found)} is not a language", "write auto, en, de or such as pt_BR")
+        raise Wrong(
+            f"{quote(found)} is not a language",
+            "write auto or a language code such as en, de or pt_BR",
+        )
     return found
 
 

@@ -12,8 +12,8 @@ from doorward import paths
 from doorward.settings.faults import Wrong
 from doorward.settings.values import is_on, quote, text
 
-# The raw bytes that the path of a request target can contain: RFC 3986 3.3, and those that clients
-# send anyway.
+# The raw bytes that the path of a request target can contain: those of RFC 3986 3.3, and others
+# that clients send.
 _RAW = re.compile(r"(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~\[\]^`{|}\"<>]|%[0-9A-Fa-f]{2})+")
 # The bytes that `percent_encode` does not change.
 _SAFE = "/%!$&'()*+,;:=@~[]^`{|}<>"
@@ -34,7 +34,7 @@ def rule_path(value: object) -> str:
     if any("*" in part and part != "*" for part in found.split("/")):
         raise Wrong(
             f"{quote(found)} has a * inside a segment",
-            "a * is one whole segment (/user/*/edit), or at the end everything below (/user/*)",
+            "a * stands for a segment (/user/*/edit), or at the end for everything below (/*)",
         )
     return found
 
@@ -44,21 +44,21 @@ def _path(value: object) -> str:
     if not found.startswith("/"):
         raise Wrong(f"{quote(found)} does not begin with /")
     if "?" in found or "#" in found:
-        raise Wrong(f"{quote(found)} has a query or a fragment", "a path alone is compared")
+        raise Wrong(f"{quote(found)} has a query or a fragment", "only the path is compared")
     if not _RAW.fullmatch(found):
-        raise Wrong(f"{quote(found)} is not a path as clients send it", _encoded(found))
+        raise Wrong(f"{quote(found)} is not a path in the form that clients send", _encoded(found))
     if any(unquote(part) in {".", ".."} for part in found.split("/")):
         raise Wrong(f"{quote(found)} has a dot segment", "requests with such a path are refused")
     if found.startswith(paths.PREFIX):
-        raise Wrong(f"all of {paths.PREFIX} is Doorward's own", "leave it out")
+        raise Wrong(f"{paths.PREFIX} and everything below belong to Doorward", "leave it out")
     return found
 
 
 def _encoded(path: str) -> str:
     if re.search(r"%(?![0-9A-Fa-f]{2})", path):
-        return "after % stand two hexadecimal digits; a % itself is %25"
+        return "two hexadecimal digits follow a %; write %25 for a % itself"
     if "\\" in path:
-        return "segments are parted by /"
+        return "segments are separated by /"
     return f"write it encoded: {percent_encode(path, safe=_SAFE)}"
 
 
@@ -96,7 +96,7 @@ def method(value: object) -> str:
     """A method. Methods are case-sensitive (RFC 9110 9.1), and the known ones are in upper case."""
     found = text(value)
     if found == "*":
-        raise Wrong("'*' is not a method", "leave methods out to take every method")
+        raise Wrong("'*' is not a method", "omit methods to match every method")
     if _METHOD.fullmatch(found):
         return found
     hint = f"write {found.upper()}" if _METHOD.fullmatch(found.upper()) else None

@@ -1,5 +1,5 @@
-"""Knows the files that hold secrets: who may read one, how it is read and written.
-It must not know what is in them."""
+"""Knows files with secrets: who may read one, and how it is read and written. It must not know what
+is in them."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Process:
 
 
 def read_private(path: Path, largest: int, make_it: str) -> bytes:
-    """Returns what the file holds, cut one byte behind `largest`. A symbolic link is followed, as
-    Kubernetes mounts secrets so; the mode that counts is that of the file it leads to.
+    """Returns at most `largest` + 1 bytes of the file. Symbolic links are followed, because
+    Kubernetes mounts secrets as links; the mode of the link's target is checked.
 
-    Raises UnusableFile; `make_it` says how such a file is made."""
+    Raises UnusableFile; `make_it` is the hint if there is no such file."""
     try:
         # Without O_NONBLOCK a named pipe would block the start forever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -63,20 +63,20 @@ def check_mode(path: Path, found: os.stat_result, process: Process) -> None:
         raise UnusableFile("is not a file")
     if not is_private(found, process):
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
-        message = f"can be read or written by other users, its mode is {mode}"
+        message = f"can be read or written by other users (mode {mode})"
         raise UnusableFile(message, _how_to_make_private(path, found, process))
 
 
 def is_private(found: os.stat_result, process: Process) -> bool:
-    """Whether only the owner, and for a file of root a group of this process, can read a file
-    with this status. Kubernetes mounts secrets as root's, readable by the pod's `fsGroup`."""
+    """Whether only the owner can read a file with this status or, if root owns it, also a group of
+    this process: Kubernetes mounts secrets as root's, readable by the pod's `fsGroup`."""
     others = stat.S_IMODE(found.st_mode) & 0o077
     of_our_group = found.st_uid == ROOT and found.st_gid in process.groups
     return others == 0 or (others == stat.S_IRGRP and of_our_group)
 
 
 def _how_to_make_private(path: Path, found: os.stat_result, process: Process) -> str:
-    """A command that the owner of the file, or root, can run as it stands."""
+    """A command to run as the file's owner or as root."""
     file, group = shlex.quote(str(path)), process.group
     if found.st_uid == process.user:
         return f"run: chmod 600 {file}"
@@ -87,7 +87,7 @@ def _how_to_make_private(path: Path, found: os.stat_result, process: Process) ->
 
 
 def replace_file(path: Path, content: bytes, like: os.stat_result | None = None) -> None:
-    """Put this content at the path, whole or not at all. Raises OSError."""
+    """Replace the file's content atomically. Raises OSError."""
     with written(path, content, like) as temporary:
         os.replace(temporary, path)
     sync_directory(path.parent)
@@ -95,8 +95,8 @@ def replace_file(path: Path, content: bytes, like: os.stat_result | None = None)
 
 @contextlib.contextmanager
 def written(path: Path, content: bytes, like: os.stat_result | None) -> Iterator[Path]:
-    """A private file next to `path` with this content, on the disk. It is removed if it is still
-    there at the end."""
+    """Write the content to a private temporary file next to `path` and to the disk. If the file is
+    still there at the end, remove it."""
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -114,13 +114,13 @@ def _let_be_read(descriptor: int, like: os.stat_result | None) -> None:
     mode = 0o600
     if like is not None and os.geteuid() == ROOT:
         os.fchown(descriptor, like.st_uid, like.st_gid)
-        if like.st_uid == ROOT:  # as `is_private` lets a group of the server's read it
+        if like.st_uid == ROOT:  # `is_private` allows this
             mode |= like.st_mode & stat.S_IRGRP
     os.fchmod(descriptor, mode)
 
 
 def sync_directory(directory: Path) -> None:
-    """Have the names in it on the disk."""
+    """Write the directory's entries to the disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

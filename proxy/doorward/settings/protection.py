@@ -61,7 +61,7 @@ def _policy(value: object) -> str:
             hint = f"did you mean {near[0]}?" if near else "write it as default-src 'self'"
             raise Wrong(f"{values.quote(name)} is not a directive", hint)
         if name in named[:number]:
-            raise Wrong(f"{name} is there twice", "browsers read the first; write one")
+            raise Wrong(f"{name} appears twice", "browsers only read the first; remove the others")
     if not named:
         raise Wrong("has no directive", "write it as default-src 'self'")
     return found
@@ -72,10 +72,10 @@ def _directives(policy: str) -> list[str]:
 
 
 class RouteRate(Section):
-    requests: Annotated[int, whole(1)] = required("Most requests within that time.")
+    requests: Annotated[int, whole(1)] = required("Maximum number of requests within that time.")
     per: Duration = key("1m", "Time within which requests count.")
     by: Annotated[Literal["user", "address"], word_from("user", "address")] = key(
-        "user", "Counted for each user (without a session, for each address), or for each address."
+        "user", "Whether to count per user (without a session: per address) or always per address."
     )
 
     @model_validator(mode="after")
@@ -107,7 +107,7 @@ class AppLogout(Section):
     @model_validator(mode="after")
     def _does_something(self) -> AppLogout:
         if self.url is None and not self.cookies:
-            raise Wrong("does nothing", "name url, cookies or both, or write off")
+            raise Wrong("does nothing", "set url, cookies or both, or write off")
         return self
 
 
@@ -120,7 +120,8 @@ class SecurityHeaders(Section):
     ] = key("off", "Pages that may show this one in a frame: same-origin, deny, or off (any).")
     nosniff: Switch = key(False, "Whether browsers must trust Content-Type.")
     referrer: Annotated[Annotated[str, word_from(*REFERRERS)] | None, Unless("off")] = key(
-        "off", "What links tell other sites (Referrer-Policy), such as same-origin, or off."
+        "off",
+        "Referrer-Policy of links to other sites, such as same-origin, or off.",
     )
     csp: Annotated[
         Annotated[str, Parsed(_policy, {"type": "string", "minLength": 1})] | None, Unless("off")
@@ -131,5 +132,5 @@ class SecurityHeaders(Section):
         if self.hsts is not None and self.hsts.total_seconds() < 1:
             raise Wrong("must be at least 1s", key="hsts")
         if not (self.hsts or self.frame or self.nosniff or self.referrer or self.csp):
-            raise Wrong("adds no header", "name one, such as {nosniff: true}, or write off")
+            raise Wrong("adds no header", "set one, such as {nosniff: true}, or write off")
         return self

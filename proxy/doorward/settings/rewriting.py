@@ -1,4 +1,4 @@
-"""Knows the settings for an application that has the wrong idea of its own URL. It must not rewrite
+"""Knows the settings for an application that does not know its public URL. It must not rewrite
 anything; rewriting does."""
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ LEAST_AGE = timedelta(seconds=30)
 def _max_age(value: object) -> timedelta:
     found = values.duration(value)
     if found < LEAST_AGE or found % timedelta(seconds=1):
-        raise Wrong("must be whole seconds, 30 at least", "an app has a new code every 30 seconds")
+        raise Wrong("must be whole seconds, at least 30", "an app has a new code every 30 seconds")
     return found
 
 
@@ -66,7 +66,7 @@ Basic = Annotated[Annotated[BasicSettings, AlsoOn()] | None, Unless("off")]
 
 
 class Alternative(Section):
-    require: Demanding = key("authenticated", "What to require: authenticated or two_factor.")
+    require: Demanding = key("authenticated", "Requirement: authenticated or two_factor.")
     groups: Demanded = key((), "Groups; the user must be in one of them.", validate_default=False)
     users: Annotated[tuple[Username, ...], Listed(least=1)] = key(
         (), "Users; the user must be one of them.", validate_default=False
@@ -86,7 +86,7 @@ class Alternative(Section):
         return self
 
 
-# The keys that say who is allowed, in a rule without alternatives.
+# The keys that state who is allowed, in a rule without alternatives.
 _DEMANDS = ("require", "groups", "users", "roles", "max_age")
 # Further keys that a rule for public assets can have.
 _BESIDE_PRESET = frozenset(("name", "preset", "host", "networks", "activity"))
@@ -121,7 +121,7 @@ class Rule(Section):
         (), "Networks of clients to match.", validate_default=False
     )
     require: Requirement = key(
-        "authenticated", "What to require: deny, public, authenticated or two_factor."
+        "authenticated", "Requirement: deny, public, authenticated or two_factor."
     )
     groups: Demanded = key((), "Groups; the user must be in one of them.", validate_default=False)
     users: Annotated[tuple[Username, ...], Listed(least=1)] = key(
@@ -136,12 +136,10 @@ class Rule(Section):
         "Alternatives, in place of the keys above. One of them must be met.",
         validate_default=False,
     )
-    activity: Switch = key(
-        True, "Whether requests count as use of the session for sessions.idle_timeout."
-    )
+    activity: Switch = key(True, "Whether requests count as activity for sessions.idle_timeout.")
     tokens: Switch = key(
         False,
-        "Whether tokens pass require: two_factor, although programs have no second factor.",
+        "Whether API tokens meet require: two_factor, although programs have no second factor.",
     )
     basic: Basic = key(
         "off", "Whether to ask programs for a user name and token by HTTP Basic authentication."
@@ -152,10 +150,12 @@ class Rule(Section):
         said = self.model_fields_set
         paths = [name for name in ("path", "path_regex", "preset") if name in said]
         if len(paths) > 1:
-            raise Wrong(f"cannot be combined with {paths[0]}", "make two rules of it", key=paths[1])
+            raise Wrong(
+                f"cannot be combined with {paths[0]}", "split it into two rules", key=paths[1]
+            )
         if self.preset is not None and (more := sorted(said - _BESIDE_PRESET)):
             message = f"cannot be combined with preset: {self.preset}"
-            raise Wrong(message, "it is public for GET and HEAD", key=more[0])
+            raise Wrong(message, "it is always public for GET and HEAD", key=more[0])
         if self.any and (more := [name for name in _DEMANDS if name in said]):
             raise Wrong(
                 "cannot be combined with any", "write it into each alternative", key=more[0]

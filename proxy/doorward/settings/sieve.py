@@ -35,8 +35,8 @@ class Sieve:
         return tuple(found)
 
     def take_out(self, places: list[tuple[KeyPath, bool]]) -> bool:
-        """Removes the values at these places; each comes with whether it is a missing key, in which
-        case the section that lacks it is removed. Returns whether anything was removed."""
+        """Remove the values at these places, each with whether the error is a missing key: then the
+        section without it is removed. Returns whether anything was removed."""
         holders = [path[:-1] if missing else path for path, missing in places]
         # Backwards, so that the positions of the remaining places do not change.
         ordered = sorted({self._existing(path) for path in holders}, key=_depth_first, reverse=True)

@@ -97,7 +97,7 @@ def choice(*words: str) -> Callable[[object], str]:
             return value
         near = difflib.get_close_matches(str(value).lower(), words, n=1)
         hint = f"did you mean {near[0]}?" if near else None
-        raise Wrong(f"{quote(value)} is none of {', '.join(words)}", hint)
+        raise Wrong(f"{quote(value)} is not one of {', '.join(words)}", hint)
 
     return word
 
