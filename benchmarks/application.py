@@ -1,10 +1,11 @@
-"""The application that everybody stands in front of, which is nobody's bottleneck and not measured.
+"""The application behind every proxy. It is fast enough not to be the bottleneck, and is not
+measured.
 
 Usage: application.py PORT. `/` is a page of 1 KiB, `/large` one of 1 MiB, `/huge` one of 1 GiB,
 `/whoami` the user name that the proxy sends, `/echo` a WebSocket that returns each message of
-1 KiB, `/events` sends an event every tenth of a second for ever. Any other path is a page of 1 KiB
-with an ETag, a Last-Modified and a cookie that no other answer has. Bodies are read to their end
-before anything is answered. Answers have a Date, as most servers' have.
+1 KiB, `/events` sends an event every tenth of a second without end. Any other path is a page of 1
+KiB with an ETag, a Last-Modified and a unique cookie. Bodies are read completely before the answer
+begins. Answers have a Date, as with most servers.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ GIB = 1 << 30
 MIB = b"x" * (1 << 20)
 HUGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % GIB
 
-pages: dict[bytes, bytes] = {}  # made anew every tenth of a second
+pages: dict[bytes, bytes] = {}  # renewed every tenth of a second
 now = [b""]  # likewise
 numbers = itertools.count(1)
 MODIFIED = [date(1.76e9 + 977 * hour) for hour in range(1000)]
@@ -85,7 +86,7 @@ class Application(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.head = b""
-        self.left = 0  # of a body that is being read
+        self.left = 0  # remaining bytes of the current body
         self.path = b""
         self.echoes = self.paused = False
         self.left_to_send = 0

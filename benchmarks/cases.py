@@ -1,6 +1,6 @@
-"""What is asked of everybody: one case is one kind of traffic, and how much of it at once.
+"""The cases of the benchmark: each is one kind of traffic, with its concurrency.
 
-It is a table. It must not know who takes part, but for names, or how anything is measured.
+A table. It knows contestants only by name, and must not know how anything is measured.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from enum import Enum, auto
 
 
 class Load(Enum):
-    DIFFERENT = auto()  # requests of many people
-    REPEATED = auto()  # the same request again and again
+    DIFFERENT = auto()  # requests that differ like those of many people
+    REPEATED = auto()  # identical requests
     UPLOAD = auto()  # 1 MiB with each
     MESSAGES = auto()  # WebSockets that echo
-    EVENTS = auto()  # event streams that are listened to
+    EVENTS = auto()  # event streams
 
 
 class Carrier(Enum):
-    """What shows who asks."""
+    """The credential that identifies the user."""
 
-    OWN = auto()  # what a proxy's login gives out
+    OWN = auto()  # the cookies that the proxy's login sets
     BEARER = auto()  # Doorward's token in Authorization
     TOKEN = auto()  # an API token in Authorization
     NOBODY = auto()
@@ -30,8 +30,9 @@ class Carrier(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`status`: of every answer. `body_bytes`: the least that a right answer has. `only`: who takes
-    part, if not everybody; "doorward" stands for each Doorward. `each`: what is counted."""
+    """`status`: the expected status of every answer. `body_bytes`: the minimum size of a correct
+    answer's body. `only`: the contestants, if not all; "doorward" stands for every form of
+    Doorward. `each`: the unit that is counted."""
 
     name: str
     what: str
@@ -80,9 +81,9 @@ MEMORY = "memory"  # a case that is measured in another way: see memory.py
 
 
 def chosen(asked: Iterable[str], known: Collection[str]) -> list[str]:
-    """What is asked for, as `a,b` or in several words, in the order of what is known.
+    """The chosen names, given as `a,b` or as separate words, in the order of the known names.
 
-    Raises ValueError for a name that is not known.
+    Raises ValueError for an unknown name.
     """
     names = {name.strip() for words in asked for name in words.split(",") if name.strip()}
     if unknown := names - set(known):
@@ -91,5 +92,5 @@ def chosen(asked: Iterable[str], known: Collection[str]) -> list[str]:
 
 
 def seed_of(case: Case, number: int, rounds: int) -> int:
-    """A seed above 0 for a round, from which no other round of the run draws its requests."""
+    """A seed above 0 for a round, different from that of every other round of the run."""
     return 1 + number + rounds * list(CASES).index(case.name)

@@ -1,4 +1,5 @@
-"""Who takes part: the application behind everybody, Doorward in five forms, and bare proxies.
+"""The contestants: Doorward in five forms and proxies without authentication; and the application
+behind all of them.
 
 Each is a context manager that yields a `Contestant` whose logins have been made; every file it
 needs is written to the folder that it is given. Those that check a login themselves, beside
@@ -26,10 +27,10 @@ from traffic import Header
 
 HERE = Path(__file__).parent
 PAGE = b"x" * 1024
-STORMER = "alice"  # in the database, with a hash of Doorward's own cost, for logins under load
+STORMER = "alice"  # a user in the database, whose hash has the normal cost, for logins under load
 DOORWARD = Path(sys.executable).with_name("doorward")
-EARLIER = "DOORWARD_EARLIER"  # the path of another version's program, in the environment
-# Where root's path or a shell's does not lead, and these are installed.
+EARLIER = "DOORWARD_EARLIER"  # the environment variable with the path of another version's program
+# Directories of servers that are not in every PATH.
 ELSEWHERE = "/usr/sbin:/usr/local/sbin:/usr/local/go/bin"
 JSON_TYPE = ("Content-Type", "application/json")
 
@@ -76,13 +77,14 @@ http {{
 
 
 class Missing(Exception):
-    """A program that is not on this machine."""
+    """A program is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """`pids`: the roots of every process that a request costs. `sessions`: the header that carries
-    each. `users`: whom the application must see for each of them, or nobody at all."""
+    """`pids`: the root processes of everything that handles a request. `sessions`: the header with
+    each session. `users`: the user name that the application must get for each session; empty if it
+    gets none."""
 
     name: str
     what: str
@@ -92,8 +94,8 @@ class Contestant:
     users: tuple[str, ...] = NAMES
     is_doorward: bool = False
     tokens: tuple[Header, ...] = ()  # API tokens of the same users
-    lacks: tuple[str, ...] = field(default=())  # cases that it is not made for
-    admin_port: int | None = None  # of Doorward, where its metrics are
+    lacks: tuple[str, ...] = field(default=())  # cases that it does not support
+    admin_port: int | None = None  # the URL of Doorward's metrics
 
     def takes_part(self, only: tuple[str, ...], case: str) -> bool:
         named = self.name in only or ("doorward" in only and self.is_doorward)
@@ -109,7 +111,7 @@ class Contestant:
         return answer.body.decode()
 
     def check(self) -> None:
-        """Raises NotStarted unless the page comes through, under the right names."""
+        """Raises NotStarted unless the page is forwarded, with the right user names."""
         page = ask(self.port, "/", headers=[self.sessions[0]])
         if (page.status, page.body) != (200, PAGE):
             raise NotStarted(f"{self.name} answers {page.status} with {page.body[:200]!r}")
@@ -131,7 +133,7 @@ def tool(name: str) -> str:
 
 @contextmanager
 def application(folder: Path) -> Iterator[int]:
-    """The application that all of them stand in front of; yields its port."""
+    """Run the application behind all contestants; yields its port."""
     port = free_port()
     command = [sys.executable, os.fspath(HERE / "application.py"), str(port)]
     with running("application", command, port, folder):
@@ -230,7 +232,7 @@ def add_stormer(config: Path) -> None:
 
 
 def reader(environ: dict[str, str]) -> str:
-    """Which reader of message heads serves, in the words of `doorward --version`."""
+    """The reader of message heads in use, as shown by `doorward --version`."""
     command = [os.fspath(DOORWARD), "--version"]
     told = subprocess.run(  # noqa: S603
         command, capture_output=True, text=True, check=True, env=os.environ | environ
@@ -252,19 +254,19 @@ def log_in(port: int, name: str) -> Header:
 
 
 def bearer(session: Header) -> Header:
-    """The same session by Authorization: the cookie is the token and its signature."""
+    """The same session in Authorization: the cookie consists of the token and its signature."""
     return "Authorization", "Bearer " + session[1].partition("=")[2].partition(".")[0]
 
 
 def forged(session: Header) -> Header:
-    """A cookie of the same length, whose signature is nobody's."""
+    """A cookie of the same length with an invalid signature."""
     name, _, value = session[1].partition("=")
     token, _, signature = value.partition(".")
     random = secrets.token_urlsafe(len(token) + len(signature))
     return "Cookie", f"{name}={random[: len(token)]}.{random[-len(signature) :]}"
 
 
-# Proxies that check nobody. They get cookies too, so that requests are equally long.
+# Proxies without authentication. They get cookies too, so that requests are equally long.
 
 
 def strangers() -> list[Header]:

@@ -1,6 +1,6 @@
-"""What a crowd does to one worker: time and memory of ordinary requests, before it and meanwhile.
+"""The effect of a crowd on one worker: time and memory of ordinary requests, before and during it.
 
-Usage: crowd.py [--seconds N] [--sessions N]. It knows Doorward alone; others are in `run.py`.
+Usage: crowd.py [--seconds N] [--sessions N]. It only measures Doorward; `run.py` measures others.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Crowd:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def probe(self) -> Figures:
-        """Ordinary requests at a steady pace, whatever the answers take."""
+        """Send ordinary requests at a steady pace, however long the answers take."""
         connections = [await self.open() for _ in range(16)]
         free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
         for connection in connections:
@@ -86,7 +86,7 @@ class Crowd:
             writer.close()
         return Figures(percentile(times, 0.5), percentile(times, 0.99), rss, len(times))
 
-    # Those who come besides
+    # The crowd
 
     async def downloads(self) -> None:
         reader, writer = await self.open()
@@ -115,7 +115,7 @@ class Crowd:
             writer.close()
 
     async def dribblers(self) -> None:
-        """Half send a head byte by byte, half read a MiB a KiB at a time."""
+        """Slow clients: half send a head byte by byte, half read a MiB in pieces of a KiB."""
 
         async def slow(number: int) -> None:
             reader, writer = await self.open()
@@ -135,7 +135,7 @@ class Crowd:
         await asyncio.gather(*(slow(number) for number in range(200)), return_exceptions=True)
 
     async def logins(self) -> None:
-        """Twenty a second, each with a connection of its own."""
+        """Twenty logins a second, each over its own connection."""
         body = json.dumps({"username": STORMER, "password": PASSWORD}).encode()
         request = (
             b"POST /xhr/login HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
@@ -163,7 +163,7 @@ class Crowd:
         return figures
 
     async def misses(self, cookies: list[str]) -> Figures:
-        """Each request is the first of its session that this process sees."""
+        """Requests of sessions that are not in the process's memory yet."""
         times: list[float] = []
 
         async def one(mine: list[str]) -> None:

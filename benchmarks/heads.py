@@ -1,8 +1,9 @@
-"""The cost of reading one message head: compiled, by the twin in Python, and by llhttp.
+"""The cost of reading one message head: with the compiled reader, with the one in Python, and with
+llhttp.
 
-Usage: heads.py [--repeats N]. In one process, without sockets; nanoseconds a head, the least of
-many short runs, so that other work on the machine does not count. Each way ends with what the gate
-or the connection asks of a head and with the bytes that go on.
+Usage: heads.py [--repeats N]. In one process, without sockets; nanoseconds per head, the minimum of
+many short runs, so that other work on the machine does not count. Each way includes everything that
+the gate or the connection reads from a head, and the bytes to forward.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ ANSWERS = {
 
 
 class Noted:
-    """The notes that `server/request_parser.py` and `upstream/connection.py` take of a head that
-    llhttp reads."""
+    """Records what `server/request_parser.py` and `upstream/connection.py` record when llhttp reads
+    a head."""
 
     def __init__(self) -> None:
         self.request = httptools.HttpRequestParser(self)
@@ -121,7 +122,7 @@ def by_llhttp(text: bytes) -> Callable[[], object]:
     def read() -> object:
         noted.request.feed_data(text)
         found = parse_headers(noted.headers)
-        if body:  # so that the next head begins behind it
+        if body:  # so that the next head begins after it
             noted.request.feed_data(body)
         return b"".join([b"%b: %b\r\n" % line for line in found.passing])
 
@@ -166,7 +167,7 @@ def answer_by(module: ModuleType, text: bytes) -> Callable[[], object]:
 
 
 def in_python() -> ModuleType:
-    """`heads` once more, with the reader in Python."""
+    """Import `heads` again, with the reader in Python."""
     os.environ[heads.PURE_PYTHON] = "1"
     loader = SourceFileLoader("heads_in_python", str(heads.__file__))
     spec = spec_from_loader("heads_in_python", loader)

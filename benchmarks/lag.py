@@ -1,4 +1,4 @@
-"""The longest lag of Doorward's event loops during a round, as its metrics have it.
+"""The longest lag of Doorward's event loops during a round, from its metrics.
 
 It knows the text format of Prometheus and the names of two metrics.
 """
@@ -18,8 +18,8 @@ def buckets(text: str) -> dict[float, float]:
 
 
 def longest_s(before: str, after: str) -> float:
-    """At least the longest delay between two scrapes: the bound of its bucket, or the maximum of
-    the last minutes if that is less."""
+    """An upper bound of the longest delay between two scrapes: that of its bucket, or the maximum
+    of the last minutes if that is less."""
     maximum = re.search(rf"^{MAXIMUM} (\S+)$", after, re.M)
     old, below, bound = buckets(before), 0.0, 0.0
     for upper, count in buckets(after).items():
@@ -30,7 +30,8 @@ def longest_s(before: str, after: str) -> float:
 
 
 class Lag:
-    """Of what begins with it. `scrape` returns the metrics, or nothing where there are none."""
+    """The lag from its creation on. `scrape` returns the metrics, or an empty text if there are
+    none."""
 
     def __init__(self, scrape: Callable[[], str]) -> None:
         self._scrape = scrape

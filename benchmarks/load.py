@@ -1,4 +1,4 @@
-"""One round of load by wrk, and what it and /proc say about it."""
+"""One round of load by wrk, with the figures from wrk and /proc."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/octet-stream"
 wrk.body = string.rep("x", 1048576)
 """
-# wrk calls `done` once at the end; its own report rounds.
+# wrk calls `done` once at the end; its own report contains rounded numbers.
 DONE = """
 function done(summary, latency)
   local e = summary.errors
@@ -34,13 +34,13 @@ end
 
 
 class BadRound(Exception):
-    """A round in which answers were wrong or missing: its figures mean nothing."""
+    """Answers were wrong or missing, so the figures of this round are invalid."""
 
 
 def measure(
     contestant: Contestant, case: Case, seconds: int, connections: int, folder: Path, seed: int
 ) -> Round:
-    """Raises BadRound unless every request was answered as the case says."""
+    """Raises BadRound unless every request was answered as the case expects."""
     rush = storm(contestant.port, case.logins_per_s) if case.logins_per_s else nullcontext()
     with rush:
         lag = Lag(contestant.metrics)
@@ -80,12 +80,12 @@ def wrk(
     folder: Path,
     seed: int,
 ) -> dict[str, float]:
-    """Return what wrk counted and timed. Another seed draws other requests."""
+    """Return wrk's counts and times. Another seed draws other requests."""
     command = [tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-s"]
     lua = DONE
     sessions = carried(contestant, case.carrier)
     if case.load is Load.DIFFERENT:
-        # Programs are refused with 401, browsers are sent to the login page.
+        # Programs get 401, browsers are redirected to the login page.
         lua += lua_request(folder, sessions, seed, only_programs=case.status == 401)
     elif case.load is Load.UPLOAD:
         lua += UPLOAD
@@ -106,7 +106,7 @@ def wrk(
 
 
 def judge(case: Case, figures: dict[str, float], told: str) -> None:
-    """Raises BadRound for failures, another status, and bodies that are too short to be right."""
+    """Raises BadRound for failures, another status, and bodies that are too short."""
     requests = figures["requests"]
     refused = requests if case.status >= 400 else 0
     short = figures["bytes"] < requests * case.body_bytes

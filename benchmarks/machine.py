@@ -1,4 +1,4 @@
-"""What the figures were measured on: the machine, and Python with how it was built."""
+"""The machine that the figures were measured on, and its Python and how that was built."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def python() -> str:
 
 
 def build() -> str:
-    """How Python was built, as far as it tells."""
+    """How Python was built, as far as it is known."""
     packaged = "deb_system" in sysconfig.get_scheme_names() and sys.base_prefix == "/usr"
     return build_of(sysconfig.get_config_var("CONFIG_ARGS") or "", packaged)
 

@@ -1,6 +1,6 @@
 """The memory of one worker over very many requests by ten thousand sessions.
 
-It starts a Doorward of its own, which has served nothing before.
+It starts its own, fresh Doorward.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ TURN_S = 1
 def memory(
     folder: Path, upstream: int, requests: int, connections: int
 ) -> Iterator[tuple[int, float]]:
-    """At the start and after each tenth: how many requests there have been, and the RSS in MiB.
+    """At the start and after each tenth: the number of requests so far, and the RSS in MiB.
 
-    Raises BadRound when a request was answered otherwise than with the page.
+    Raises BadRound if the answer to a request was not the page.
     """
     folder.mkdir()
     with OURS["doorward"](folder, upstream) as started:

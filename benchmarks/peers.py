@@ -1,7 +1,7 @@
-"""Proxies that check a login themselves, and services that do it for nginx by `auth_request`.
+"""Proxies that authenticate users themselves, and services that do so for nginx by `auth_request`.
 
-Each has the same two hundred users, logs all of them in, and takes part where its program is on the
-path. Its configuration is written here. It must not know Doorward, but for the last of them.
+Each has the same two hundred users, logs all of them in, and takes part if its program is in the
+PATH. Its configuration is written here. Only the last one is Doorward.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from processes import Answer, NotStarted, ask, free_port, running, version
 from traffic import Header
 
 FORM_TYPE = ("Content-Type", "application/x-www-form-urlencoded")
-SITE = "app.example.com"  # some services give out cookies for such a name only
+SITE = "app.example.com"  # some services only set cookies for such a name
 
 APACHE = """
 ServerRoot {folder}
@@ -106,13 +106,13 @@ def apache(folder: Path, upstream: int) -> Iterator[Contestant]:
     command = [program, "-DFOREGROUND", "-f", os.fspath(config)]
     with running("apache", command, port, folder) as pid:
         what = f"Apache mod_auth_form and mod_proxy, event MPM; {version(program, '-v')}"
-        lacks = ("messages", "events", "many")  # it is not set up for that many at once
+        lacks = ("messages", "events", "many")  # not configured for that many at once
         yield Contestant("apache", what, (pid,), port, sessions(log_in), lacks=lacks)
 
 
 @contextmanager
 def caddy(folder: Path, upstream: int) -> Iterator[Contestant]:
-    """Caddy asks for a password with every request, and remembers which ones were right."""
+    """Caddy checks a password with every request, and caches right ones."""
     port, program = free_port(), tool("caddy")
     accounts = [
         {"username": name, "password": base64.b64encode(value.encode()).decode()}
@@ -157,7 +157,7 @@ def oauth2_proxy(folder: Path, upstream: int) -> Iterator[Contestant]:
     options = {
         "http-address": f"127.0.0.1:{port}",
         "upstream": f"http://127.0.0.1:{upstream}/",
-        "provider": "github",  # one that is not asked anything at the start
+        "provider": "github",  # an upstream that gets no requests at the start
         "client-id": "unused",
         "client-secret": "unused",
         "email-domain": "*",
@@ -299,7 +299,7 @@ def tinyauth(folder: Path, upstream: int) -> Iterator[Contestant]:
 
 @contextmanager
 def verify(folder: Path, upstream: int) -> Iterator[Contestant]:
-    """nginx that asks Doorward about each request, as it would ask Authelia."""
+    """nginx that asks Doorward about each request, in the same way as Authelia."""
     port, path = free_port(), "/.doorward/verify"
     asked = {"trusted_proxies": ["127.0.0.1"], "forward_auth": {"hosts": ["127.0.0.1"]}}
     config = write_config("verify", folder, upstream, port, asked)
@@ -323,5 +323,5 @@ ALL: dict[str, Entry] = {
     "apache": apache,
     "earlier": earlier,
 }
-# Those of a run that does not say whom it wants.
+# The contestants of a run without --only.
 DEFAULT = tuple(name for name in ALL if name not in ("go-one", "earlier"))

@@ -11,14 +11,14 @@ import bcrypt
 
 COUNT = 200
 PASSWORD = "a password for measuring"  # noqa: S105  of users that live for one run
-COST = 5  # what `htpasswd -B` takes; Apache pays it with every request
+COST = 5  # the default of `htpasswd -B`; Apache spends it on every request
 
 NAMES = tuple(f"user{number:03}" for number in range(COUNT))
 
 
 @cache
 def hashes() -> dict[str, str]:
-    """Each name's own bcrypt hash, so that no proxy can share what it remembers of one."""
+    """A different bcrypt hash for each name, so that no proxy can share a cached result."""
     return {name: hashed() for name in NAMES}
 
 

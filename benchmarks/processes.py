@@ -1,6 +1,7 @@
-"""Processes that a benchmark starts: how they come up, what they cost, and that they end.
+"""Starts the processes of a benchmark, measures their cost, and ends them.
 
-It knows /proc and nothing of what the processes are for; it signals only what it started.
+It knows /proc, and must not know what the processes are for; it only signals processes that it
+started.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class NotStarted(Exception):
-    """A process that ended early or did not answer in time; the text says which and why."""
+    """A process ended early or did not answer in time. The message names the process and the
+    reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Answer:
 
     @property
     def cookies(self) -> list[str]:
-        """NAME=VALUE of each cookie that it sets."""
+        """NAME=VALUE of each cookie that an answer sets."""
         return [v.split(";")[0] for name, v in self.headers if name.lower() == "set-cookie"]
 
 
@@ -43,7 +45,7 @@ class Usage:
 
 
 def version(*command: str) -> str:
-    """The first line that a program prints of itself."""
+    """The first line of a program's version output."""
     told = subprocess.run(command, capture_output=True, text=True, timeout=30)  # noqa: S603
     lines = (told.stdout or told.stderr).strip().splitlines()
     return lines[0].strip() if lines else ""
@@ -115,7 +117,7 @@ def end(child: subprocess.Popen[bytes]) -> None:
 
 
 def usage(roots: Iterable[int]) -> Usage:
-    """What processes and all their descendants have used so far, and the memory they hold now."""
+    """The CPU time of processes and all their descendants so far, and their current memory."""
     family = {pid for root in roots for pid in (root, *descendants(root))}
     cpu_s = sum(cpu_ticks(pid) for pid in family) / TICKS_PER_S
     return Usage(cpu_s, sum(rss_bytes(pid) for pid in family))
@@ -158,5 +160,5 @@ def descendants(root: int) -> list[int]:
 def parent(pid: int) -> int:
     try:
         return int(stat(pid)[1])
-    except OSError:  # it has ended meanwhile
+    except OSError:  # it has ended in the meantime
         return 0

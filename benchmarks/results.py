@@ -1,4 +1,4 @@
-"""What rounds come to: spread, ratios to a peer, a saved file, and the change against another.
+"""Results of rounds: spread, ratios to a peer, a saved file, and the change against another run.
 
 Pure but for reading and writing that file; it must not know how anything is measured.
 """
@@ -71,7 +71,7 @@ class Change:
 
 
 def report(cases: Mapping[str, Rounds], about: Mapping[str, object]) -> dict[str, Any]:
-    """What is saved: every round, and the figures that another run is compared with."""
+    """The saved report: every round, and the figures that another run is compared with."""
     return {
         "form": FORM,
         **about,
@@ -107,7 +107,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """Every figure that both runs have, in the order of the present one."""
+    """Every figure that both runs have, in the order of the current one."""
     found: list[Change] = []
     for case, contestants in now["cases"].items():
         for name, entry in contestants.items():

@@ -1,6 +1,6 @@
 """Measure CPU per authenticated, proxied request of Doorward beside its peers. `make bench`.
 
-benchmarks/README.md says what is measured, and what that is fair for.
+benchmarks/README.md explains what is measured, and for which purposes the comparison is fair.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def main() -> int:
         return NOTHING_MEASURED
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doorward-bench-")))
-        folder.chmod(0o755)  # nginx's worker is another user when root started it
+        folder.chmod(0o755)  # if root started nginx, its worker runs as another user
         try:
             return compete(arguments, folder, stack)
         except BadRound as bad:
@@ -111,7 +111,7 @@ def compete(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> in
 
 
 def assemble(names: list[str], folder: Path, upstream: int, stack: ExitStack) -> list[Contestant]:
-    """Those that are here and work; raises NotStarted when a Doorward does not."""
+    """Start the contestants that are installed. Raises NotStarted if a Doorward does not start."""
     present = []
     for name in names:
         try:
@@ -130,9 +130,10 @@ def assemble(names: list[str], folder: Path, upstream: int, stack: ExitStack) ->
 def play(
     case: Case, contestants: list[Contestant], arguments: argparse.Namespace, folder: Path
 ) -> tuple[dict[str, list[Round]], bool]:
-    """Rounds in turn, each beginning with another contestant, so that a slow minute hits all.
+    """Play rounds in turn, each beginning with another contestant, so that a slow minute affects
+    all.
 
-    Returns those that count, and whether one of Doorward's does not.
+    Returns the valid rounds, and whether one of Doorward's was invalid.
     """
     those = [one for one in contestants if one.takes_part(case.only, case.name)]
     results: dict[str, list[Round]] = {one.name: [] for one in those}
@@ -160,7 +161,7 @@ def warm_up(
     case: Case, contestants: list[Contestant], arguments: argparse.Namespace, folder: Path
 ) -> None:
     for contestant in contestants:
-        with suppress(BadRound):  # a failure that lasts is seen in the first round
+        with suppress(BadRound):  # a permanent failure shows in the first round
             measure(contestant, case, WARM_UP_S, WARM_UP_SEED, arguments, folder)
 
 
@@ -172,7 +173,7 @@ def measure(
     arguments: argparse.Namespace,
     folder: Path,
 ) -> Round:
-    """Raises BadRound when figures mean nothing, as answers were wrong or missing."""
+    """Raises BadRound if answers were wrong or missing."""
     try:
         if case.load in streaming.PROTOCOLS:
             return streaming.measure(contestant, case, seconds)
@@ -182,7 +183,7 @@ def measure(
 
 
 def tell_about(arguments: argparse.Namespace, contestants: list[Contestant]) -> dict[str, Any]:
-    """Print what is measured and on what; return it for the file."""
+    """Print and return the description of the run, for the saved file."""
     about = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),

@@ -1,4 +1,4 @@
-"""Sessions of Doorward by the thousand, written where real logins would take too long.
+"""Thousands of Doorward sessions, written directly because real logins would take too long.
 
 It knows Doorward's database and keys, and must not know what the sessions are for.
 """
@@ -19,7 +19,7 @@ from doorward.wiring.keys import KeyFiles
 
 
 def many_sessions(config: Path, count: int, wanted: int) -> list[str]:
-    """Write copies of each user's latest session into the database, users in turn; return the
+    """Write copies of each user's latest session into the database, users in turn. Returns the
     cookies of some."""
     settings = load_settings(config, {})
     tokens = Tokens(KeyFiles(settings, time.time()).keys)

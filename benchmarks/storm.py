@@ -1,4 +1,4 @@
-"""People who log in while others work: so many a second, each over a connection of its own."""
+"""Logins during other traffic: a fixed number a second, each over its own connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from traffic import Header
 
 @contextmanager
 def storm(port: int, logins_per_s: int) -> Iterator[None]:
-    """Logins at a steady pace, however long each takes. Raises NotStarted when one was refused."""
+    """Log in at a steady pace, however long each login takes. Raises NotStarted if one is
+    refused."""
     over = threading.Event()
     logins: list[Future[Header]] = []
 

@@ -1,6 +1,6 @@
-"""Load that wrk does not make: messages through upgraded connections, and event streams.
+"""Load that wrk cannot generate: messages over upgraded connections, and event streams.
 
-It counts what passes a proxy, and must not know what it costs.
+It counts what a proxy forwards, and must not know the cost.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UPGRADE = (
 
 
 class Echo(asyncio.Protocol):
-    """Sends a message whenever it has the last one back."""
+    """Sends a message whenever the last one has been echoed."""
 
     def __init__(self, head: bytes) -> None:
         self.request = head
@@ -68,7 +68,7 @@ class Echo(asyncio.Protocol):
 
 
 class Events(asyncio.Protocol):
-    """Counts the events that come."""
+    """Counts received events."""
 
     def __init__(self, head: bytes) -> None:
         self.request = head
@@ -89,7 +89,7 @@ PROTOCOLS: dict[Load, tuple[type[Echo | Events], tuple[str, ...]]] = {
 
 
 def measure(contestant: Contestant, case: Case, seconds: int) -> Round:
-    """CPU of a message or an event. Raises BadRound when none came through."""
+    """CPU per message or event. Raises BadRound if none was received."""
     protocol, more = PROTOCOLS[case.load]
     before = usage(contestant.pids)
     made = uvloop.run(pour(contestant, case, seconds, protocol, more, case.connections or 1))

@@ -1,4 +1,4 @@
-"""What is printed: a table for each case, one of all cases for a handbook, and changes."""
+"""The printed tables: one for each case, one of all cases for the documentation, and changes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def span(spread: Spread) -> str:
 
 
 def handbook(cases: Mapping[str, Case], results: Mapping[str, Rounds]) -> Iterable[str]:
-    """Lines of Markdown: a row a case, a column a contestant, CPU and its ratio."""
+    """Lines of Markdown: a row per case, a column per contestant, with CPU and its ratio."""
     names = list(dict.fromkeys(name for rounds in results.values() for name in rounds))
     yield f"| CPU µs (÷ {PEER}) | " + " | ".join(names) + " |"
     yield "|---" * (len(names) + 1) + "|"
@@ -92,7 +92,7 @@ def print_changes(changes: Iterable[Change], file: str, measured_at: str) -> Non
 
 
 def print_memory(readings: Iterable[tuple[int, float]], sessions: int) -> list[tuple[int, float]]:
-    """Print each reading as it comes; return all of them."""
+    """Print each reading as soon as it is taken; return all of them."""
     console.print(f"\n[bold]memory: RSS of a new Doorward, requests of {sessions:,} sessions[/]")
     found = []
     for requests, mib in readings:

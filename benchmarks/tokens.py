@@ -1,6 +1,6 @@
-"""API tokens of Doorward for many users, made by its own core in one go.
+"""API tokens for many Doorward users, created by Doorward's core in one process.
 
-It knows how Doorward is put together; a command for each would take minutes.
+Running a command for each would take minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Header = tuple[str, str]
 
 
 def make_tokens(config: Path, names: Iterable[str]) -> list[Header]:
-    """One token for each of these users, as the header that carries it."""
+    """One token for each of these users, as a header line."""
     return asyncio.run(_make(config, names))
 
 

@@ -1,8 +1,8 @@
-"""Requests that differ as those of many people do, and the Lua with which wrk sends them.
+"""Requests that differ like those of many people, and the Lua scripts with which wrk sends them.
 
-Each request draws one of 20,000 targets, one of eight clients (five browsers, three programs) and
-one of the sessions it is given, and brings a cookie of the application's and validators of its own.
-A seed draws the same requests for every proxy. Must not know what a proxy does with them.
+Each request has one of 20,000 targets, one of eight clients (five browsers, three programs), one of
+the given sessions, and its own application cookie and validators. A seed draws the same requests
+for every proxy. Must not know what a proxy does with them.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ end
 
 
 def lua_request(folder: Path, sessions: list[Header | None], seed: int, only_programs: bool) -> str:
-    """A wrk script that draws requests; a session that is None is nobody's."""
+    """A wrk script that draws requests. A session that is None means a request without one."""
     target_file, session_file = folder / "targets.txt", folder / "sessions.txt"
     target_file.write_text("\n".join(targets()) + "\n")
     session_file.write_text("".join(f"{': '.join(header or ())}\n" for header in sessions))
@@ -186,7 +186,8 @@ def lua_request(folder: Path, sessions: list[Header | None], seed: int, only_pro
 
 
 def lua_heads(clients: tuple[Client, ...]) -> str:
-    """What follows a target, up to where the session is carried; JSON's strings are Lua's."""
+    """The part of a head after the target, up to the session's header. JSON strings are valid Lua
+    strings."""
     heads = (
         " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in client.headers)
         for client in clients

@@ -1,6 +1,6 @@
-"""What more than one folder of tests stands on: a clock, settings, accounts, an origin, a server.
+"""Fixtures for several folders of tests: a clock, settings, accounts, an origin, a server.
 
-Folders add their own beside these. What plays the far side is in `support/`.
+Folders add their own. The other sides of connections are in `support/`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
     "pytest_runtest_teardown",
 ]
 
-# A run finds what the last one found, and a slow machine what a fast one does. To look further:
+# Runs are deterministic, and do not depend on the machine's speed. To explore further:
 # HYPOTHESIS_PROFILE=explore make test
 SLOW: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 hypothesis_settings.register_profile("same", derandomize=True, database=None, **SLOW)
@@ -63,7 +63,7 @@ def _cheap() -> Iterator[None]:
 
 @pytest.fixture
 def full_price(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Password hashes and a disk as they are in a deployment."""
+    """Password hashes and disk writes at their real cost."""
     set_price(monkeypatch, FULL_PRICE)
 
 
@@ -74,7 +74,7 @@ def clock() -> FixedClock:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Make:
-    """Makes settings of values as YAML has them; the upstream is one that nothing reaches."""
+    """Builds settings from values as in YAML; the upstream is unreachable."""
 
     def make(**values: Any) -> Settings:
         chosen = {"data_dir": str(tmp_path), "routes": [{"upstream": "http://127.0.0.1:9"}]}
@@ -85,7 +85,7 @@ def settings(tmp_path: Path) -> Make:
 
 @pytest.fixture
 async def accounts(settings: Make, clock: FixedClock, tmp_path: Path) -> AsyncIterator[Accounts]:
-    """The core on an SQLite file of the test's own."""
+    """The core on an SQLite file for this test."""
     migrated(tmp_path)
     async with build_accounts(settings(), clock) as built:
         yield built
@@ -93,7 +93,7 @@ async def accounts(settings: Make, clock: FixedClock, tmp_path: Path) -> AsyncIt
 
 @pytest.fixture
 def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
-    """Takes the mails of a core that is built after it."""
+    """Receives the mails of a core that is built after it."""
     mailbox = Mailbox()
     monkeypatch.setattr(wiring, "build_mailer", lambda settings: mailbox)
     return mailbox
@@ -101,21 +101,21 @@ def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
 
 @pytest.fixture
 def origin() -> Iterator[Origin]:
-    """An upstream that keeps what it got and answers `ok`."""
+    """An upstream that records requests and answers `ok`."""
     with Origin((answering(OK),)) as origin:
         yield origin
 
 
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[House]:
-    """Pages and the `xhr` dialect, and nobody who could log in yet."""
+    """Pages and the `xhr` dialect, without users."""
     async with house(tmp_path) as built:
         yield built
 
 
 @pytest.fixture
 async def fronts(tmp_path: Path, origin: Origin) -> AsyncIterator[Build]:
-    """Builds applications with the settings asked for."""
+    """Builds applications with the given settings."""
     async with AsyncExitStack() as stack:
 
         async def build(**values: Any) -> Front:
@@ -126,20 +126,21 @@ async def fronts(tmp_path: Path, origin: Origin) -> AsyncIterator[Build]:
 
 @pytest.fixture
 async def front(fronts: Build) -> Front:
-    """Everything needs a login, `/public/` does not, `/admin/` is for the group `admins`."""
+    """An application in which `/public/` is public, `/admin/` is for the group `admins`, and
+    everything else requires a login."""
     return await fronts(access=ACCESS)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A file system of its own, large enough for a database and for little else."""
+    """A separate file system, just large enough for a database."""
     with mounted(tmp_path / "disk", "12m") as disk:
         yield disk
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["lane", "asgi"])
 def fast_lane(request: pytest.FixtureRequest) -> bool:
-    """For what has to be the same on both carriers."""
+    """Both settings of the synchronous start, which must behave alike."""
     on: bool = request.param
     return on
 
@@ -154,13 +155,13 @@ CARRIERS: dict[str, Carrier] = {
 
 @pytest.fixture(scope="module", params=CARRIERS)
 def carrier(request: pytest.FixtureRequest) -> Carrier:
-    """For what has to be the same under every server: `deploy(upstream, **carrier)`."""
+    """Every server, all of which must behave alike: `deploy(upstream, **carrier)`."""
     return CARRIERS[str(request.param)]
 
 
 @pytest.fixture(scope="module")
 def deploy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts Doorward as a process in front of an upstream; it ends with the file's tests."""
+    """Starts Doorward as a process in front of an upstream, until the end of the file's tests."""
     with ExitStack() as stack:
 
         def start(upstream: str, **values: Any) -> Live:

@@ -1,7 +1,7 @@
-"""Compare the head readers on as many heads as you like: `make fuzz`.
+"""Compare the head readers on any number of heads: `make fuzz`.
 
 Usage: python -m tests.fuzz [--cases N] [--seconds S] [--seed N]. Each round prints its seed; the
-same seed draws the same heads again. Stops at the first difference, which Hypothesis makes small.
+same seed draws the same heads again. Stops at the first difference, which Hypothesis minimizes.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from tests.support.head_grammar import (
 from tests.support.head_readers import both
 
 ROUND = 1000  # heads, each with its variants
-EDITS = 40  # of each head: cheaper than drawing another
+EDITS = 40  # variants of each head: cheaper than drawing another head
 READERS = list(both())
 SEEDS = st.integers(0, 2**32)
 
 
 def run_round(number: int, counts: Counter[str]) -> None:
-    """Half requests, half answers. Raises AssertionError for a difference."""
+    """Compare requests and answers, half of each. Raises AssertionError for a difference."""
     heads = settings(
         max_examples=ROUND // 2,
         deadline=None,

@@ -1,1 +1,1 @@
-"""What the repository is worked on with: the documentation site, screenshots, the prose linter."""
+"""Tools for the repository: the documentation site, screenshots, the prose linter."""

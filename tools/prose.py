@@ -1,7 +1,7 @@
 """Look for banned constructions in everything that a person reads: part of `make check`.
 
-Knows which words and turns are banned, and what to write instead; where they stand is a matter of
-how each kind of file is read. `python -m tools.prose [FILE…]` prints what it finds.
+Knows banned words and phrases with their replacements, and how to find prose in each kind of file.
+`python -m tools.prose [FILE…]` prints what it finds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 # What not to write, and what to write instead.
 RULES: dict[str, str] = {
-    # Persons and things as the subject of a riddle.
+    # "Who" and "what" clauses in place of a noun.
     r"whoever": "name it: the client, the user, an administrator",
     r"(?<=[.:;] )who (?:is|has|had|came|comes|gets|lacks|goes|leaves)(?! [^.?]*\?)": "users who …",
     r"(?:him|her)self": "their own …, themselves",
@@ -84,7 +84,7 @@ RULES: dict[str, str] = {
 _BANNED = re.compile("|".join(rf"(?P<r{at}>\b(?:{rule})\b)" for at, rule in enumerate(RULES)), re.I)
 _INSTEAD = list(RULES.values())
 
-# A line's number and the prose of it.
+# A line number and the prose on that line.
 Prose = Iterator[tuple[int, str]]
 
 
@@ -113,7 +113,7 @@ def list_files() -> Iterator[Path]:
 
 
 def find_faults(file: Path) -> Iterator[str]:
-    """What is banned in a file, each with its place and what to write instead."""
+    """The banned phrases in a file, each with its place and a replacement."""
     text = file.read_text()
     for line, prose in READERS[file.suffix](text if file.name != "CHANGELOG.md" else _newest(text)):
         for found in _BANNED.finditer(prose):
@@ -123,7 +123,7 @@ def find_faults(file: Path) -> Iterator[str]:
 
 
 def _newest(changelog: str) -> str:
-    """The entries of the versions before stay as they were published."""
+    """The changelog up to the newest version: older entries stay as published."""
     return re.split(r"^## \[0\.1", changelog, flags=re.M)[0]
 
 
@@ -143,7 +143,7 @@ def _comments(text: str) -> Prose:
 
 
 def _template(text: str) -> Prose:
-    """What `_(…)` or a trans block says."""
+    """The text in `_(…)` and trans blocks."""
     for found in re.finditer(r"_\(\s*\"([^\"]*)\"|{% trans[^%]*%}(.*?){% endtrans %}", text, re.S):
         yield text.count("\n", 0, found.start()) + 1, found[1] or found[2]
 

@@ -1,7 +1,7 @@
-"""The parts of the reference that repeat what the code says, as Markdown.
+"""The parts of the reference that are generated from the code, as Markdown.
 
-Knows how settings, commands and endpoints are shown; what there is it asks of the models, of the
-commands and of the API description. `write` is what `tools/site.py` calls.
+Knows how to show settings, commands and endpoints; gets them from the models, the commands and the
+API description. `tools/site.py` calls `write`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ EXAMPLE = Path(__file__).parents[1] / "config" / "doorward.yaml"
 API = "administration-api"
 TESTS = EXAMPLE.parents[1] / "tests"
 ADVISORY = re.compile(r"CVE-\d{4}-\d+|GHSA(?:-\w{4}){3}")
-# In that file a comment of a sentence has one blank behind its #; one of a setting none, or its
-# indentation.
+# In that file, a comment with a sentence has one space after the #; one with a setting has none, or
+# its indentation.
 SETTING = re.compile(r"^( *)#(?=[^ \n]|  )", re.M)
 NOTHING = {"off", "none", False, None}
 SWITCHES = ("on", "off", "yes", "no")
@@ -43,7 +43,7 @@ Key = tuple[str, ...]
 
 
 def write(name: str) -> str:
-    """The Markdown of one part. Raises KeyError for a name that nothing is written under."""
+    """The Markdown of one part. Raises KeyError for an unknown name."""
     return PARTS[name]().rstrip("\n")
 
 
@@ -51,7 +51,7 @@ def write(name: str) -> str:
 
 
 def settings() -> str:
-    """Each setting once: those of a route's rules are written like those of `access.rules`."""
+    """Each setting once: those of a route's rules are like those of `access.rules`."""
     return "\n".join(line for key in every_key() if example(key) for line in _setting(key))
 
 
@@ -72,7 +72,8 @@ def _setting(key: Key) -> Iterator[str]:
 
 
 def _sentences(key: Key, description: str) -> Iterator[str]:
-    """What config/doorward.yaml says of it: the model's sentence, and those that follow there."""
+    """The setting's description in config/doorward.yaml: the model's sentence, and those after
+    it."""
     yield description
     lines = EXAMPLE.read_text().splitlines()
     said = [at for at, line in enumerate(lines) if line.strip("# -") == description.strip("# -")]
@@ -105,7 +106,7 @@ def _mapping(rule: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any] | No
 
 
 def kind(rule: dict[str, Any]) -> str:
-    """What may be written, in words."""
+    """The allowed values, in words."""
     if "anyOf" in rule:
         return _either(rule["anyOf"])
     if "enum" in rule:
@@ -151,7 +152,7 @@ def _default(default: Any) -> str:
 
 
 def environment(key: Key) -> str:
-    """The variable that sets it, or the list that it is a part of."""
+    """The variable that sets it, or the list that contains it."""
     for length in range(1, len(key)):
         field = field_at(key[:length])
         if field is not None and "tuple" in str(field.annotation):
@@ -160,7 +161,7 @@ def environment(key: Key) -> str:
 
 
 def example(key: Key) -> str | None:
-    """One line of YAML with the value that config/doorward.yaml has for it; None: it has none."""
+    """One line of YAML with its value in config/doorward.yaml, or None."""
     found = _nested(_tree(), key)
     return None if found is None else _flow(found)
 
@@ -204,7 +205,7 @@ def commands() -> str:
 
 
 def every_command() -> Iterator[tuple[str, Any]]:
-    """Every command that can be typed, groups opened, and what click knows of it."""
+    """Every command, including those in groups, with click's description."""
     top = typer.main.get_command(app)
     context = typer.Context(top)
     for name in COMMANDS:
@@ -294,7 +295,7 @@ def _dialects() -> Any:
 
 
 def advisories() -> str:
-    """Every advisory that a test names, with the tests that do."""
+    """Every advisory that a test names, with these tests."""
     held: dict[str, list[str]] = {}
     for file in sorted(TESTS.rglob("test_*.py")):
         for number, test in _named(file.read_text()):

@@ -1,6 +1,6 @@
 """Draw the pictures of the documentation from a running Doorward: `make screenshots`.
 
-Knows which pages are shown and how pictures are put together. Needs Debian's Chromium.
+Knows which pages to show and how to combine pictures. Needs Debian's Chromium.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SETTINGS = {
 
 
 class Person:
-    """Somebody with an authenticator app, whose codes work once each."""
+    """A user with an authenticator app, each of whose codes works once."""
 
     def __init__(self, live: Live, name: str, *options: str) -> None:
         self.live, self.name, self.secret, self._step = live, name, totp.new_secret(), 0
@@ -48,7 +48,7 @@ class Person:
             assert done.returncode == 0, done.stderr
 
     def code(self) -> str:
-        """The next code, for which a picture may have to wait up to a minute."""
+        """The next code; waits for up to a minute."""
         while (step := totp.step_at(time.time()) + 1) <= self._step:
             time.sleep(1)
         self._step = step
@@ -95,7 +95,7 @@ def visit(browser: Browser, size: dict[str, int], scheme: str = "light") -> Brow
 
 
 def join(browser: Browser, pictures: list[bytes], name: str, *labels: str) -> None:
-    """Put pictures side by side in one file, with a line above each if there are labels."""
+    """Combine pictures side by side in one file, with a line above each if there are labels."""
     cells = ""
     for at, picture in enumerate(pictures):
         label = f"<figcaption>{at + 1}. {labels[at]}</figcaption>" if labels else ""
@@ -113,7 +113,8 @@ def join(browser: Browser, pictures: list[bytes], name: str, *labels: str) -> No
 
 
 def draw_login(browser: Browser, alice: Person) -> None:
-    """The login page in light, the second factor in dark; and the way to the application."""
+    """The login page in light mode, the second factor in dark mode, and the steps to the
+    application."""
     shots = []
     for scheme in ("light", "dark"):
         with visit(browser, CARD, scheme) as context:

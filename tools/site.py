@@ -1,8 +1,8 @@
 """Build the documentation site in build/site: `make docs`.
 
-Knows how pages become a site; what stands in a page is the page's own affair. Parts that repeat
-what the code says (settings, commands, endpoints) are written by `tools/reference.py` where a page
-has a line `<!-- generated: NAME -->`, so they cannot go stale.
+Knows how to build a site from pages, and must not know their content. `tools/reference.py`
+generates parts from the code (settings, commands, endpoints) for each line `<!-- generated: NAME
+-->` in a page, so they are always up to date.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ DOCS = ROOT / "docs"
 # Read by zensical.toml.
 SOURCE = ROOT / "build" / "docs"
 SITE = ROOT / "build" / "site"
-# Where files of the repository that pages link to stand within the site.
+# The place in the site for repository files that pages link to.
 FILES = "repository"
 
 GENERATED = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.M)
-# A link's target, up to its fragment. Code spans and blocks hold no links of this form.
+# A link's target, up to its fragment. Code spans and blocks contain no links of this form.
 LINK = re.compile(r"(\]\()([^)#\s]+)([^)]*\))")
 
 
@@ -61,7 +61,7 @@ def place_of(file: Path) -> Path:
 
 
 def _relink(found: re.Match[str], page: Path, place: Path) -> str:
-    """Let a link to a file outside docs/ lead to its copy in the site."""
+    """Change a link to a file outside docs/ into one to its copy in the site."""
     before, target, after = found.groups()
     if urlsplit(target).scheme:
         return found[0]
@@ -78,7 +78,7 @@ def _bring(file: Path) -> None:
     if place.exists():
         return
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.touch()  # pages that link to each other end here
+    place.touch()  # already written, which ends cycles of links
     if file.suffix == ".md":
         write_page(file, file.read_text())
     else:
@@ -91,7 +91,7 @@ def _relative(file: Path, folder: Path) -> str:
 
 
 class _Page(HTMLParser):
-    """What a page of the site links to, loads and can be linked at."""
+    """A page's links, assets and anchors."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class _Page(HTMLParser):
 
 
 def find_faults(site: Path) -> Iterator[str]:
-    """Links of the built site that lead nowhere, and assets that another site would serve."""
+    """Broken links of the built site, and assets from other sites."""
     pages = {file: _Page(file.read_text()) for file in site.rglob("*.html")}
     for file, page in pages.items():
         for target in page.loaded + page.links:

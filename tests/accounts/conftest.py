@@ -35,7 +35,7 @@ from tests.support.memory_tokens import MemoryTokens
 @pytest.fixture
 def passwords() -> Iterator[Passwords]:
     async def sleep(wait_s: float) -> None:
-        """Nobody waits here."""
+        """Return at once."""
 
     pool = Passwords(sleep=sleep)
     yield pool
@@ -77,5 +77,5 @@ def core(passwords: Passwords) -> Core:
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Hashes have another salt each time; tests have the same name."""
+    """Hashes have a different salt in each run, but test names must not change."""
     return val[: val.index("$", 1)] if isinstance(val, str) and re.match(r"\$\w+\$", val) else None

@@ -1,4 +1,4 @@
-"""Access tokens: what they say, and that nobody else can say it."""
+"""Access tokens: their claims, and that they cannot be forged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def part(content: object) -> str:
 
 
 def parts_of(token: str) -> list[Any]:
-    """Header and claims as text, so that their order shows."""
+    """Header and claims as text, to compare their order."""
     texts = token.split(".")[:2]
     return [base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode() for text in texts]
 
@@ -51,7 +51,7 @@ async def test_a_token_reads_as_the_documented_ones_do(core: Core) -> None:
 
 
 async def test_a_token_counts_from_its_second_to_its_end(core: Core) -> None:
-    """CVE-2025-64708: an expired token is still ours, and counts no more, without leeway."""
+    """CVE-2025-64708: an expired token is still recognized as ours, but invalid, without leeway."""
     await core.add()
     token = TOKENS.read(TOKENS.issue((await core.login()).session, 60.9, NOW).encode())
     assert token is not None
@@ -108,14 +108,14 @@ def signed(claims: Any = CLAIMS, key: Any = SECRET, algorithm: str = "HS256", **
     ],
 )
 def test_what_we_did_not_issue_is_nothing(token: str) -> None:
-    """CVE-2024-47616, CVE-2020-14359 and the classic: `alg: none`, another algorithm, another
-    purpose's key, claims read before the signature was checked."""
+    """CVE-2024-47616, CVE-2020-14359 and the classic attacks: `alg: none`, another algorithm, the
+    key of another purpose, claims that are read before the signature is checked."""
     assert TOKENS.read(token.encode()) is None
 
 
 def test_no_changed_byte_is_accepted() -> None:
     token = signed().encode()
-    for at in range(len(token) - 1):  # the last one holds bits that decode to nothing
+    for at in range(len(token) - 1):  # the last character contains unused bits
         other = b"A" if token[at : at + 1] != b"A" else b"B"
         assert TOKENS.read(token[:at] + other + token[at + 1 :]) is None
 

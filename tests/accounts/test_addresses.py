@@ -1,4 +1,4 @@
-"""A user's own e-mail address: whoever reads what is sent there may have it."""
+"""A user's own e-mail address, which a code sent to it verifies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_the_code_makes_the_address_the_user_s(core: Core, addresses: Addr
 async def test_a_wrong_code_a_late_one_and_another_sessions_are_nothing(
     core: Core, addresses: Addresses
 ) -> None:
-    """CVE-2025-52553: a proof that is not bound to the session that asked for it."""
+    """CVE-2025-52553: a proof that was not bound to the session that requested it."""
     await core.add()
     mine, other = (await core.login()).session, (await core.login()).session
     asked = await addresses.begin(mine, "new@example.com", NOW)
@@ -53,7 +53,7 @@ async def test_a_wrong_code_a_late_one_and_another_sessions_are_nothing(
     mine.proved_at = NOW + LIFETIME_S
     with pytest.raises(EnrolmentExpired):
         await addresses.confirm(mine, asked, code, NOW + LIFETIME_S)
-    mine.proved_at = NOW - 86_400  # as the clock was a day ahead when it was mailed
+    mine.proved_at = NOW - 86_400  # as if the clock had been a day ahead when the code was mailed
     with pytest.raises(EnrolmentExpired):
         await addresses.confirm(mine, asked, code, NOW - 86_400)
     mine.proved_at = NOW

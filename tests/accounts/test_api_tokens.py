@@ -1,4 +1,4 @@
-"""API tokens: their form, whose they are, when they are over, and what wrong ones cost."""
+"""API tokens: their form, their users, when they end, and the cost of wrong ones."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def make(core: Core, name: str = "alice", **more: Any) -> MadeToken:
 async def find(
     core: Core, text: str, now: float = NOW, name: bytes | None = None
 ) -> tuple[bool, bool]:
-    """Whether it opens anything, and whether it is known."""
+    """Whether the token is valid, and whether it is known."""
     found = await core.api_tokens.find(text.encode(), name, CLIENT, now)
     return found.session is not None, found.known
 

@@ -1,4 +1,4 @@
-"""The audit trail: every act once, with who, whom and from where, and never a secret."""
+"""The audit trail: every event once, with actor, subject and address, and never a secret."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def text_of(events: list[Event]) -> str:
 
 
 async def story(core: Core) -> list[str]:
-    """Everything that can be recorded, once; returns the secrets that were about."""
+    """Cause every kind of record once. Returns the secrets that were involved."""
     user = await core.add(emails=[Email("a@example.com", True)])
     for _ in range(5):
         with pytest.raises(Refusal):
@@ -35,7 +35,7 @@ async def story(core: Core) -> list[str]:
     second = await core.login()
     third = await core.login()
     await core.sessions.end(first.session, NOW)
-    await core.sessions.end(first.session, NOW)  # over already: no act, no record
+    await core.sessions.end(first.session, NOW)  # already ended: no event, no record
     await core.sessions.end_all(user, NOW, but=second.session)
     enrolment = await core.second_factors.begin_totp(second.session, NOW)
     code = totp.code_at(enrolment.secret, totp.step_at(NOW))
@@ -87,7 +87,7 @@ async def test_every_act_is_recorded_once_and_no_secret_ever(core: Core) -> None
         Kind.USER_ENABLED: 1,
         Kind.USER_DELETED: 1,
     }
-    assert told[Kind.LOGIN] == 4  # three by password alone, one when the pending one was full
+    assert told[Kind.LOGIN] == 4  # three by password, one when the pending one was complete
     text = text_of(core.audit_log.events)
     assert not [secret for secret in secrets if secret in text]
 
@@ -114,7 +114,7 @@ async def test_a_login_says_who_from_where_and_which_session(core: Core) -> None
     ("name", "password", "subject", "detail"),
     [
         ("alice", "wrong", "Alice", "password"),
-        ("nobody", "wrong", "", "unknown"),  # people type passwords into the field of names
+        ("nobody", "wrong", "", "unknown"),  # users type passwords into the field for names
         ("alice", "x" * 5000, "Alice", "too_long"),
     ],
 )
@@ -170,7 +170,7 @@ async def test_a_failure_that_cannot_be_recorded_is_not_answered_as_one(core: Co
 
 
 async def test_a_login_that_cannot_be_recorded_opens_no_session(core: Core) -> None:
-    """Fails closed."""
+    """It fails closed."""
     user = await core.add()
     core.audit_log.silent = True
     with pytest.raises(StorageUnavailable):
@@ -186,7 +186,7 @@ SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=8).map("§{
 async def test_no_password_is_ever_in_a_record(
     core: Core, password: str, wrong: str, changed: str
 ) -> None:
-    """Whatever it is, wherever somebody types it, and whatever becomes of it."""
+    """Whatever the password is, wherever it is typed, and whatever the result is."""
     name = f"user{len(core.user_rows.rows) + len(core.audit_log.events)}"
     client = ClientInfo(f"2001:db8:{len(core.audit_log.events):x}::1", "a browser")
     await core.users.add(name, password, now=NOW, allow_guessable=True)

@@ -1,4 +1,5 @@
-"""A browser in which a code was given before: what its note opens, and everything that ends it."""
+"""Remembered browsers, in which a code was entered before: what their cookie allows, and what ends
+it."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ KEYS = Keys((b"k" * 32,))
 
 @pytest.fixture
 def factors(core: Core) -> SecondFactors:
-    """Those of the core, with browsers remembered for a day."""
+    """The core's second factors, with browsers remembered for a day."""
     core.second_factors._browsers = Browsers(KEYS, DAY_S)
     return core.second_factors
 
@@ -48,8 +49,8 @@ async def test_a_login_with_the_note_needs_no_code_and_has_given_none(
 
 
 async def test_the_note_is_no_code_for_a_new_password(core: Core, factors: SecondFactors) -> None:
-    """CVE-2026-54730: a password is changed with a code where a factor is on; this browser may be
-    a stolen one."""
+    """CVE-2026-54730: with a second factor, a change of password requires a code; a remembered
+    browser may be stolen."""
     note = await noted(core, factors)
     await core.users.edit("alice", Edit(must_change_password=True), NOW, actor=OWNER)
     new = "violet tractor under seven moons"

@@ -1,4 +1,4 @@
-"""What a User-Agent says: for lists that people read."""
+"""Browser and system in a User-Agent, for lists of sessions."""
 
 from __future__ import annotations
 

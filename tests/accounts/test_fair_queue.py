@@ -20,13 +20,13 @@ from tests.support.memory import NOW
 
 
 async def rounds(count: int = 5) -> None:
-    """Lets everything that can go on do so."""
+    """Let every task that can continue do so."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 class Places:
-    """A queue in which every one that is admitted stays until it is told to leave."""
+    """A queue in which admitted tasks keep their place until they are released."""
 
     def __init__(self, at_once: int = 1, waiting: int = 100) -> None:
         self.queue = FairQueue(at_once, waiting)
@@ -88,7 +88,7 @@ async def test_who_goes_away_gives_the_place_to_the_next() -> None:
     first.cancel()
     await rounds()
     assert places.order == ["a0", "a2"]
-    # Cancelled in the very moment in which the place comes.
+    # Cancelled at the moment in which the place becomes free.
     fourth, fifth = await places.all([("a3", "a"), ("a4", "a")])
     places.leave.release()
     third.cancel()
@@ -103,7 +103,7 @@ async def test_who_goes_away_gives_the_place_to_the_next() -> None:
 
 
 class Scripted(Passwords):
-    """Hashes nothing and notes whose turn it is; every hash takes one round of the others."""
+    """Records turns instead of hashing; every hash takes one round of the event loop."""
 
     def __init__(self) -> None:
         super().__init__(threads=1, sleep=self.slept)
@@ -153,7 +153,8 @@ async def tried(core: Core, name: str, password: str, address: str) -> Refusal |
 async def test_guessers_from_thirty_networks_delay_a_login_by_a_few_hashes(
     network: str, behind: int, core: Core, scripted: Scripted
 ) -> None:
-    """13 connections of each of 30 IPv6 /64 made it wait 27 s, behind 390 times two hashes."""
+    """13 connections from each of 30 IPv6 /64 networks once made it wait 27 s, behind 390 times two
+    hashes."""
     await core.add()
     guesses = [
         asyncio.create_task(tried(core, f"name{n} {c}", "wrong", network.format(n)))

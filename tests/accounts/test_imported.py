@@ -1,4 +1,4 @@
-"""Hashes of other programs, made here by others than the library that reads them."""
+"""Hashes of other programs, generated independently of the library that reads them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def test_every_failure_costs_the_same_with_imported_hashes(
     counting = Counting()
     counting.expect([(scheme, one) for one, scheme in HASHES.items()] + [(OURS, "x")])
     ours = (await counting.new(PASSWORD)).hash
-    for wrong in ("wrong", "wro\u0302ng"):  # the second has another form in NFC
+    for wrong in ("wrong", "wro\u0302ng"):  # the second differs in NFC
         every = sorted([*set(HASHES.values())] * len(list_forms(wrong)))
         spent = PasswordVerdict(True, None, 1, HASHES[stored], 1)
         for failure in (
@@ -113,7 +113,7 @@ async def test_every_failure_costs_the_same_with_imported_hashes(
         ):
             tried.clear()
             counting.count = 0
-            if await failure is None and len(tried) < len(every):  # what was told was spent
+            if await failure is None and len(tried) < len(every):  # the reported cost was spent
                 tried.append(HASHES[stored])
                 counting.count += 1
             assert sorted(tried) == every
@@ -125,8 +125,8 @@ async def test_every_failure_costs_the_same_with_imported_hashes(
 async def test_a_decoy_is_given_the_password_that_was_presented(
     wrong: Password, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SHA-crypt and apr1 take longer for a longer password: 4,096 bytes took a user of SHA-crypt
-    177 ms, and others, whose decoy was short, 81."""
+    """SHA-crypt and apr1 take longer for a longer password: 4,096 bytes took 177 ms for a user with
+    SHA-crypt, and 81 ms for others, whose decoy was short."""
     work: list[tuple[str, int]] = []
 
     def worked(stored: str, scheme: str, password: str) -> bool:
@@ -142,7 +142,7 @@ async def test_a_decoy_is_given_the_password_that_was_presented(
         counting.count = 0
         if scheme:
             assert not (await counting.verify(stored, scheme, wrong)).ok
-        else:  # a name that nobody has
+        else:  # an unused name
             await counting.waste(wrong)
         spent.append((counting.count, sorted(work)))
     counting.close()

@@ -1,5 +1,5 @@
-"""A browser in which its user logged in before: neighbours cannot lock it out, and it is no way
-around a lock-out for anybody else."""
+"""Known browsers, in which the user logged in before: others behind the same address cannot lock
+them out, and they do not help anybody else around a lock-out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ELSEWHERE = ClientInfo("198.51.100.7", "a thief's browser")
 
 
 async def known(core: Core, name: str = "alice", now: float = NOW) -> str:
-    """The note of a login of this user."""
+    """The cookie after a login of this user."""
     note = BROWSERS.note((await core.login(name, now=now)).session, now)
     assert note is not None
     return note
@@ -45,7 +45,7 @@ async def lock_out(core: Core, **more: Any) -> None:
 
 
 async def test_a_neighbour_cannot_lock_the_owner_out(core: Core) -> None:
-    """Both are behind one address, and the neighbour guesses on."""
+    """Both are behind one address, and the neighbour keeps guessing."""
     await core.add()
     note = await known(core)
     await lock_out(core)
@@ -65,7 +65,8 @@ async def test_a_neighbour_cannot_lock_the_whole_network_out_for_the_owner(core:
 
 
 async def test_a_known_browser_has_a_budget_of_the_same_size(core: Core) -> None:
-    """A stolen note is worth five guesses, from wherever, and then right and wrong look alike."""
+    """A stolen cookie allows five guesses, from any address. After that, right and wrong passwords
+    look alike."""
     await core.add()
     note = await known(core)
     await lock_out(core, known=note, client=ELSEWHERE)
@@ -80,7 +81,7 @@ async def test_a_known_browser_has_a_budget_of_the_same_size(core: Core) -> None
 
 
 async def test_many_notes_are_one_budget(core: Core) -> None:
-    """Whoever collects them, by logging in again and again, has no more guesses for it."""
+    """Collecting cookies by logging in repeatedly gives no additional guesses."""
     await core.add()
     notes = [await known(core, now=NOW + number) for number in range(20)]
     assert len(set(notes)) == 20
@@ -173,7 +174,7 @@ async def test_a_changed_password_leaves_the_browser_known_in_which_that_was_don
 
 
 async def test_only_a_whole_login_makes_a_browser_known(core: Core) -> None:
-    """Neither a password whose code is due, nor a session that was stolen later."""
+    """Neither a password without the code nor a session that was stolen later."""
     user = await core.add()
     session = (await core.login()).session
     assert BROWSERS.note(session, NOW + PROOF_S) is None

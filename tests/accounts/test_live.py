@@ -1,4 +1,4 @@
-"""Sessions in memory: whoever holds one is told when no news of it come any more."""
+"""Sessions in memory, and what happens when they can no longer be refreshed."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ async def test_a_use_by_a_clock_that_was_ahead_prolongs_no_session(
 
 
 class Credential:
-    """One that counts how often any of its kind is looked at."""
+    """A credential that counts how often any of its kind is compared."""
 
     looks = 0
 
@@ -156,7 +156,8 @@ async def test_dropping_very_many_sessions_of_one_user_takes_a_few_looks_at_each
     clock: FixedClock,
     drop: Callable[[Accounts, FixedClock], Awaitable[None]],
 ) -> None:
-    """Nobody is answered meanwhile: with one pass over all for each, 20,000 took ten seconds."""
+    """It blocks the event loop: with one pass over all sessions for each, 20,000 took ten
+    seconds."""
     first = (await opened(accounts, clock, "alice")).session
     many = [replace(first, number=number) for number in range(1000)]
     for session in many:
@@ -184,16 +185,16 @@ async def test_news_that_come_in_several_parts_are_all_applied(
     assert all(session.stale for session in sessions)
 
 
-# It was 1000 bytes as long as each session had its identity headers in a dictionary of its own.
+# It was 1000 bytes when each session kept its identity headers in its own dictionary.
 SESSION_BYTES = 800
 
 
 async def test_a_session_in_use_takes_little_memory(accounts: Accounts, clock: FixedClock) -> None:
-    """What it shares with others counts once: its user, the user's headers, its browser."""
+    """Shared objects count once: the user, the user's headers, the browser."""
     write_headers = IdentityHeaders(PRESETS["remote-user"], "percent")
     user = await accounts.users.add("alice", "correct horse", now=clock(), groups=["staff"])
     tokens = []
-    for _ in range(100):  # as many as a user may have
+    for _ in range(100):  # the maximum per user
         tokens.append((await open_from(accounts, clock, user)).token)
         clock.now += 1
     for token in tokens:
@@ -207,7 +208,7 @@ async def test_a_session_in_use_takes_little_memory(accounts: Accounts, clock: F
 
 
 def count_bytes(*roots: object) -> int:
-    """The memory of everything that can be reached from here, less code and words."""
+    """The memory of everything reachable from here, without code and interned strings."""
     seen: dict[int, object] = {}
     waiting = list(roots)
     while waiting:

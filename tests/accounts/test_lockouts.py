@@ -1,4 +1,4 @@
-"""Regulation at the login: what a lock-out answers, and what it costs."""
+"""Lock-outs at the login: their answers and their cost."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ async def test_name_and_address_spend_one_budget(core: Core) -> None:
 async def test_a_name_and_an_address_of_one_user_are_refused_like_two_strangers(
     seed: int, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the moment at which a lock is told nor the wait that it names tells that they are
-    one user's; nor does the number of hashes."""
+    """Neither the time of a lock-out, nor its duration, nor the number of hashes reveals that both
+    belong to one user."""
     hashes: list[Any] = []
 
     async def wasted(self: Any, password: Any = "", spent: Any = None) -> None:
@@ -125,7 +125,7 @@ async def test_whoever_is_logged_in_is_told_that_the_user_is_locked(core: Core) 
 async def test_a_second_name_of_a_user_does_not_wait_for_the_first(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How long it waited would tell that both are one user's."""
+    """Its waiting time would reveal that both belong to one user."""
     await core.add(emails=[Email("a@example.com", True)])
     judged, go = [], asyncio.Event()
 
@@ -257,5 +257,5 @@ async def test_too_many_who_wait_are_told_so(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(Overloaded):
             await turns.turn("k", 1).__aenter__()
         async with turns.turn("another", 1):
-            pass  # a thousand logins from one address keep nobody else out
+            pass  # a thousand logins from one address do not lock out others
         second.cancel()

@@ -1,4 +1,4 @@
-"""Logins: who gets in, and what a refusal gives away."""
+"""Logins: who gets in, and what a refusal reveals."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ async def test_silent_storage_is_a_refusal_and_no_session(core: Core) -> None:
         await core.login()
 
 
-# Changing the password that has to be changed
+# Changing a password that has to be changed
 
 
 async def test_a_password_that_has_to_change_is_changed_with_the_login(core: Core) -> None:
@@ -184,7 +184,8 @@ async def test_nobody_else_changes_a_password_that_way(core: Core) -> None:
 
 
 async def test_a_second_factor_comes_before_the_change(core: Core) -> None:
-    """CVE-2026-32246: even where a login may wait for the factor, a change of password may not."""
+    """CVE-2026-32246: a login may be pending, but a change of password requires the factor
+    first."""
     user = await core.add(must_change_password=True)
     await core.second_factors.adopt_totp(user, SECRET, NOW)
     with pytest.raises(SecondFactorRequired):

@@ -1,4 +1,4 @@
-"""Logins of people with a second factor: complete only when the factor is, at every entrance."""
+"""Logins of users with a second factor: complete only after the factor, at every entrance."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ async def test_a_password_change_during_the_second_step_ends_the_login(core: Cor
 
 
 async def test_a_pending_login_mails_nothing_by_itself(core: Core) -> None:
-    """The entrance that opened it asks with `prepare`, and can say when the mail failed."""
+    """The entrance calls `prepare` for it, and can report a failure."""
     await with_email(core)
     await core.login(pending=True)
     assert not core.mailbox.sent

@@ -1,4 +1,4 @@
-"""Names and addresses have one spelling in which they are compared."""
+"""Names and addresses are compared in a normal form."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""One check for every new password: each entrance refuses what any of them refuses, and no way to
-storage leads around it."""
+"""One check for every new password: every entrance refuses the same ones, and no path to storage
+bypasses it."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ async def test_the_current_password_is_known_by_every_kind_of_hash(
 
 
 async def test_a_change_costs_one_hash_more_than_it_makes() -> None:
-    """No failed login is concealed here."""
+    """There is no failed login to disguise here."""
     counting = Counting()
     stored = (await counting.new(PASSWORD)).hash
     assert counting.count == 1
@@ -193,7 +193,8 @@ async def test_a_change_costs_one_hash_more_than_it_makes() -> None:
 
 
 async def test_a_guessable_password_is_refused_before_it_is_compared() -> None:
-    """Or a mailed link, which outlives a refusal, would tell which common password is in use."""
+    """Otherwise a mailed link, which can be tried again, would reveal which common password is in
+    use."""
     counting = Counting()
     stored = (await counting.new("password1", allow_guessable=True)).hash
     counting.count = 0
@@ -204,7 +205,7 @@ async def test_a_guessable_password_is_refused_before_it_is_compared() -> None:
 
 
 async def test_passwords_are_judged_by_the_words_of_their_own_user() -> None:
-    """zxcvbn keeps the words of a call where other threads read them."""
+    """zxcvbn stores the words of a call in a place that other threads read."""
     mine = "kastanienallee"
     judged = await asyncio.gather(
         *(asyncio.to_thread(compute_score, mine, [mine] if n % 2 else ["other"]) for n in range(60))
@@ -219,7 +220,7 @@ def test_the_words_are_names_and_addresses_whole_joined_and_in_parts() -> None:
     assert list_words("alice", "", []) == ("alice",)
 
 
-# The kind: by which ways a password gets into storage.
+# All paths by which a password gets into storage.
 
 
 def functions() -> Iterator[tuple[str, ast.AST]]:
@@ -234,7 +235,7 @@ def functions() -> Iterator[tuple[str, ast.AST]]:
 
 
 def that_call(*ends: str) -> set[str]:
-    """The functions that call something whose dotted name ends so."""
+    """The functions that call something whose dotted name ends like this."""
     found = set()
     for name, function in functions():
         for node in ast.walk(function):
@@ -256,17 +257,18 @@ def test_storage_takes_a_password_only_as_the_check_makes_it() -> None:
         parameters = inspect.signature(store.set_password).parameters
         assert list(parameters)[:3] == ["self", "user", "new"]
         assert parameters["new"].annotation == NewPassword.__name__
-    # Users come with a password that was checked, with the hash of another program, or with none.
+    # Users are added with a checked password, with the hash of another program, or without a
+    # password.
     assert that_call("NewUser") == {"Users.add", "Users._build_new_user", "_build_row"}
     assert "Users.add" in that_call("_passwords.new")
-    # The same password again, when parameters of hashes have changed.
+    # The same password is hashed again if the parameters have changed.
     assert that_call("_store.rehash") == {"Users.rehash"}
     assert that_call("_users.rehash") == {"Logins._verify"}
 
 
 def test_every_caller_of_the_check_is_in_the_table() -> None:
     callers = that_call("passwords.new", "_passwords.new", "new_password")
-    asks = {"add", "passwd", "_sign_in"}  # of people; they hand on what was typed
+    asks = {"add", "passwd", "_sign_in"}  # user interfaces, which pass on typed passwords
     assert callers - asks == set(ENTRANCES) | {"Users.add", "Users.new_password", "_hashed"}
 
 

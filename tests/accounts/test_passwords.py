@@ -1,4 +1,4 @@
-"""Password hashes: forms, equal work, and a pool that a storm of logins cannot take over."""
+"""Password hashes: forms, equal cost, and a bounded pool."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHEAP = argon2.PasswordHasher(1, 8, 1)
 
 
 class Counting(Passwords):
-    """Counts the hashes that were made or verified."""
+    """Counts the hashes that are created or verified."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ NFC, NFD = "caf\u00e9 caf\u00e9", "cafe\u0301 cafe\u0301"
 async def test_a_password_is_the_same_from_every_keyboard(
     passwords: Passwords, chosen: str, typed: str
 ) -> None:
-    """SP 800-63B 5.1.1.2: some keyboards compose an accented letter, others send its parts."""
+    """SP 800-63B 5.1.1.2: some keyboards send a composed accented letter, others its parts."""
     stored = (await passwords.new(chosen)).hash
     assert (await passwords.verify(stored, OURS, typed)).ok
     assert (await passwords.verify(stored, OURS, PasswordDigest(sha256_hex(NFC)))).ok
@@ -83,7 +83,7 @@ async def test_a_password_is_the_same_from_every_keyboard(
 
 @pytest.mark.usefixtures("full_price")
 async def test_a_password_kept_in_parts_is_found_as_it_was_typed(passwords: Passwords) -> None:
-    """Hashes from before, and those of other programs, are over what was typed then."""
+    """Older hashes, and those of other programs, are hashes of the text as it was typed."""
     verdict = await passwords.verify(CHEAP.hash(sha256_hex(NFD)), OURS, NFD)
     assert verdict.ok and verdict.rehash is not None
     assert (await passwords.verify(verdict.rehash, OURS, NFD)).ok
@@ -103,7 +103,7 @@ async def test_a_hash_in_a_file_may_be_ours_or_plain(passwords: Passwords) -> No
 
 
 async def test_a_plain_hash_is_not_one_of_ours(passwords: Passwords) -> None:
-    """Who has the stored digest form must not log in with it where it is not asked for."""
+    """A stolen digest must not be usable where a plain password is expected."""
     assert not (await passwords.verify(CHEAP.hash("correct horse"), OURS, "correct horse")).ok
 
 
@@ -152,7 +152,7 @@ async def test_half_a_surrogate_pair_is_a_wrong_password(passwords: Passwords) -
 
 
 class Blocked(Passwords):
-    """Hashes only when let."""
+    """Hashes only when released."""
 
     def __init__(self) -> None:
         super().__init__(threads=1, queue=2)
@@ -181,7 +181,7 @@ async def test_requests_that_go_away_give_their_places_back() -> None:
     for request in waiting:
         request.cancel()
     await asyncio.wait(waiting)
-    # One runs in its thread and keeps its place until it is done; the two in the queue are gone.
+    # One is running and keeps its place until it is done; the two in the queue have left.
     waiting = [asyncio.ensure_future(blocked.waste()) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
@@ -196,7 +196,7 @@ def test_nothing_of_a_hash_is_shown() -> None:
     assert "secret" not in repr(passwords_module.PasswordVerdict(True, "secret"))
 
 
-# A password of which only the SHA-256 came
+# A password that was sent as SHA-256
 
 
 async def test_a_digest_is_good_for_a_hash_of_ours(passwords: Passwords) -> None:
@@ -220,7 +220,7 @@ async def test_a_hash_of_other_parameters_is_renewed_from_a_digest_too(
 
 @pytest.mark.parametrize("over", ["digest", "password"])
 async def test_a_digest_costs_what_a_password_costs(over: str) -> None:
-    """CVE-2026-77582: the time of an answer tells nothing."""
+    """CVE-2026-77582: the time of an answer must reveal nothing."""
     counting = Counting()
     digest = PasswordDigest(sha256_hex("correct horse"))
     stored = argon2.PasswordHasher(2, 19 * 1024, 1).hash(

@@ -1,4 +1,4 @@
-"""Which role allows what."""
+"""The permissions of each role."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Proof that the user is there: what changes how an account is guarded asks for it in the core, so
-that no entrance can forget to (CVE-2026-54730 is a step that counted without its proof)."""
+"""Proof of presence: the core requires it for every change of an account's protection, so that no
+entrance can forget it (CVE-2026-54730: a step that counted without its proof)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.people import proven
 KEYS = Keys((b"k" * 32,))
 Call = Callable[[Core, Session, float], Awaitable[object]]
 
-# What storage is asked that changes how an account is guarded, and all else that it is asked.
+# Storage operations that change an account's protection, and all others.
 GUARDING = {
     "enrol", "turn_on_totp", "turn_off_totp", "reset", "set_email", "replace_recovery",
     "set_password", "edit", "insert_token",
@@ -49,7 +49,7 @@ HARMLESS = {
     "list", "touch", "purge", "renew_hash", "count_unused", "end_unused",
 }  # fmt: skip
 
-# Operations that reach such a write and take no session, with what stands in for the proof.
+# Operations that reach such a write without a session, and what replaces the proof.
 ELSEWHERE = {
     "Users.edit": "whoever has the right over the user",
     "Users.set_password": "whoever has the right over the user, or one of those below",
@@ -71,7 +71,7 @@ ELSEWHERE = {
 
 
 async def confirm_totp(core: Core, session: Session, now: float) -> None:
-    """With a secret that was shown in time, and a right code."""
+    """Confirm with a secret that was shown recently, and a right code."""
     begun = replace(proven(session.user, now), number=session.number)
     secret = (await core.second_factors.begin_totp(begun, now)).secret
     code = totp.code_at(secret, totp.step_at(now))
@@ -87,8 +87,8 @@ async def confirm_address(core: Core, session: Session, now: float) -> None:
 
 @dataclass(frozen=True)
 class Operation:
-    """`with_factor`: its user has codes by e-mail on. `own`: it brings proof of its own, which is
-    wrong here, and this is how that is refused."""
+    """`with_factor`: its user has codes by e-mail. `own`: the operation has its own proof, which is
+    wrong here, and gets this refusal."""
 
     call: Call
     with_factor: bool = False
@@ -140,7 +140,7 @@ def is_protocol(node: ast.ClassDef) -> bool:
 
 
 def calls(function: ast.AST) -> set[str]:
-    """Names of the methods that are called in there."""
+    """The names of the methods that it calls."""
     return {
         node.func.attr
         for node in ast.walk(function)
@@ -149,7 +149,7 @@ def calls(function: ast.AST) -> set[str]:
 
 
 def guarding() -> set[str]:
-    """The public operations that reach a guarding write, by whatever way."""
+    """The public operations that reach such a write, directly or indirectly."""
     known, reaching = functions(), set(GUARDING)
     while True:
         found = {name for name, function in known.items() if calls(function) & reaching}
@@ -205,7 +205,7 @@ async def test_only_who_has_just_proved_to_be_there_changes_the_account(
     expected: type[Refusal] | None = None if state in AGES else ProofRequired
     if state == "six minutes old":
         expected = ProofRequired
-    elif state == "never proved":  # as sessions from before the upgrade are
+    elif state == "never proved":  # like sessions from before the upgrade
         session.second_factor_at = session.proved_at = None
     elif state == "of the future":
         session.second_factor_at = session.proved_at = NOW + 60
@@ -224,7 +224,8 @@ async def test_only_who_has_just_proved_to_be_there_changes_the_account(
 
 @pytest.mark.parametrize("name", [n for n, o in OPERATIONS.items() if o.with_factor])
 async def test_the_password_alone_is_no_proof_beside_a_factor(core: Core, name: str) -> None:
-    """A login in a remembered browser gives no code: no second factor is never, not always."""
+    """A login in a remembered browser has no code: its time of the second factor is unknown, which
+    must count as never."""
     session = await session_of(core, with_factor=True)
     session.second_factor_at = None
     assert session.proved_at == NOW

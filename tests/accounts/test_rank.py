@@ -1,5 +1,6 @@
-"""Rank: who may do what to whom is decided in the core, the same for every entrance. A plain admin
-acts on no admin and not on himself (CVE-2024-41942); the owner of the machine acts on everybody."""
+"""Rank: the core decides who may act on whom, the same for every entrance. An admin cannot act on
+admins, including their own account (CVE-2024-41942); the owner of the machine can act on
+everybody."""
 
 from __future__ import annotations
 
@@ -19,13 +20,13 @@ from tests.support.memory import NOW
 
 Act = Callable[[Core, User, Actor], Awaitable[object]]
 
-# What storage is asked that does something to a user, or to what a user has.
+# Storage operations that change a user, or something that belongs to a user.
 ACTING = {
     "set_banned", "set_active", "delete", "edit", "set_password", "reset", "lift", "forgive",
     "end", "end_all", "end_many",
 }  # fmt: skip
 
-# Public operations that reach such a write and ask for no rank, and whom they act on.
+# Public operations that reach such a write without a check of rank, and the users they act on.
 ONESELF = {
     "Addresses.confirm": "the user of the session, who proves to be there",
     "Logins.change_password": "the user of the session, who proves to be there",
@@ -83,7 +84,7 @@ OPERATIONS: dict[str, Act] = {
 }
 
 RANKS = ("user", "admin", "super")
-# Which of one's own are any user's to end.
+# The sessions and tokens that any user may end: their own.
 OWN = {"Sessions.revoke", "Sessions.revoke_all", "ApiTokens.revoke", "ApiTokens.revoke_all"}
 
 
@@ -112,7 +113,7 @@ def test_such_an_operation_takes_the_actor(name: str) -> None:
 
 
 async def add_user_with_session(core: Core, name: str, rank: str) -> User:
-    """One who has a session and TOTP on."""
+    """Add a user with a session and TOTP."""
     roles = [ADMIN] if rank == "admin" else []
     await core.add(name, roles=roles, super_admin=rank == "super")
     session = (await core.login(name)).session
@@ -126,7 +127,7 @@ async def test_rank_decides_over_every_operation(core: Core, actor: str, subject
     by: Actor = OWNER if actor == "owner" else await add_user_with_session(core, "actor", actor)
     is_self = subject == "oneself"
     if is_self and by is OWNER:
-        return  # the owner of the machine is no user
+        return  # the owner of the machine is not a user
     on = (
         by
         if is_self and isinstance(by, User)
@@ -145,7 +146,7 @@ async def test_rank_decides_over_every_operation(core: Core, actor: str, subject
         before = core.user_rows.rows[on.number], len(await core.sessions.list(on, NOW))
         with pytest.raises((NotPermitted, SessionNotFound)):
             await OPERATIONS[name](core, on, by)
-            await core.sessions.revoke("", actor=by, now=NOW)  # where there was no session left
+            await core.sessions.revoke("", actor=by, now=NOW)  # if there was no session left
         assert before == (core.user_rows.rows[on.number], len(await core.sessions.list(on, NOW)))
         assert await core.second_factors.list_enabled(on) == ("totp",), name
 

@@ -1,4 +1,4 @@
-"""Secrets at rest: opened with any key of the instance, by nobody else and for nobody else."""
+"""Secrets at rest: decrypted with any key of the instance, and only for their user and purpose."""
 
 from __future__ import annotations
 

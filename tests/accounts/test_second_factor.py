@@ -1,4 +1,5 @@
-"""The second factor: what is asked, what passes, how often, and who is trusted for how long."""
+"""The second factor: when it is required, what is accepted, how many attempts, and how long trust
+lasts."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ async def with_email(core: Core, name: str = "alice") -> User:
 
 
 async def with_totp(core: Core, name: str = "alice") -> tuple[Session, str, tuple[str, ...]]:
-    """A user who turned TOTP on a minute ago: session, secret and recovery codes."""
+    """A user who turned on TOTP a minute ago: session, secret and recovery codes."""
     await core.add(name, emails=[Email(f"{name}@example.com", True)])
     before = NOW - 60
     session = await session_of(core, name, before)
@@ -119,8 +120,8 @@ async def test_of_two_secrets_the_last_one_counts(core: Core) -> None:
 
 
 async def test_who_gave_no_factor_adds_none_beside_it(core: Core) -> None:
-    """CVE-2026-54730: an app of whoever has a session only would be the second factor from then
-    on, and the codes by e-mail be walked around."""
+    """CVE-2026-54730: otherwise a thief of a session could add an app, and bypass the codes by
+    e-mail."""
     await core.add(emails=[Email(ADDRESS, True)])
     session = await session_of(core)
     await core.second_factors.enable_email(proven(session.user, NOW), NOW)
@@ -137,7 +138,7 @@ async def test_who_gave_no_factor_adds_none_beside_it(core: Core) -> None:
 
 
 async def test_a_secret_belongs_to_the_session_it_was_shown_in(core: Core) -> None:
-    """CVE-2026-32245: a code was not bound to whom it was issued."""
+    """CVE-2026-32245: a code was not bound to the client that it was issued to."""
     await core.add()
     mine, other = await session_of(core), await session_of(core)
     secret = (await core.second_factors.begin_totp(mine, NOW)).secret
@@ -449,7 +450,7 @@ async def test_a_lock_is_listed_and_lifted(core: Core) -> None:
     assert await core.second_factors.verify(session.user, code(secret), None, now=NOW) == "totp"
 
 
-# Demands of a session
+# Requirements on a session
 
 
 async def demand(core: Core, session: Session, typed: str | None = None, **more: object) -> None:
@@ -466,7 +467,7 @@ async def test_a_demand_without_a_code_says_what_is_asked(core: Core) -> None:
     assert refused.value.challenge.available == ("totp",)
 
 
-# Who may do it again without a code after one demand was met.
+# How long another request of this kind needs no code.
 TRUST = [
     ("same session", CLIENT, 1, True),
     ("same session, at the last moment", CLIENT, 299.9, True),
@@ -544,7 +545,7 @@ async def test_the_password_stands_in_for_who_has_no_factor(core: Core) -> None:
     await wrong(demand(core, session, PASSWORD))
     await wrong(demand(core, session, sha256_hex("another")))
     await demand(core, session, sha256_hex(PASSWORD).upper())
-    await demand(core, session)  # trusted now
+    await demand(core, session)  # trusted from now on
     assert session.second_factor_at is None, "a password is no second factor"
 
 
@@ -564,7 +565,8 @@ async def test_the_password_factor_is_on_the_budget_too(core: Core) -> None:
 
 
 async def test_a_factor_that_cannot_be_asked_for_is_refused_and_not_passed(core: Core) -> None:
-    """An e-mail factor whose address is gone, as with a user of the configuration file."""
+    """For example an e-mail factor whose address was removed, for a user in the configuration
+    file."""
     user = await with_email(core)
     session = await session_of_pending(core, user)
     core.user_rows._change(user, emails=())
@@ -645,7 +647,7 @@ async def test_a_secret_that_no_key_opens_is_a_refusal(core: Core) -> None:
         await core.second_factors.verify(session.user, code(secret), None, now=NOW)
 
 
-# Whatever is typed
+# Arbitrary input
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -677,11 +679,12 @@ def test_a_fingerprint_tells_agent_and_address_apart() -> None:
     assert len({fingerprint(client) for client in clients}) == 3
 
 
-# A clock that was put right
+# A clock that was corrected
 
 
 async def test_a_record_says_that_a_code_came_after_a_later_one(core: Core) -> None:
-    """While the clock was ahead later codes were accepted; then all are refused until that time."""
+    """While the clock was ahead, later codes were accepted; afterwards, all codes are refused until
+    that time."""
     session, secret, _ = await with_totp(core)
     ahead = NOW + 3600
     verify = core.second_factors.verify

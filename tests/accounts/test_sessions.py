@@ -1,4 +1,4 @@
-"""Sessions: how long they live and how they end."""
+"""Sessions: their lifetime and their end."""
 
 from __future__ import annotations
 
@@ -120,7 +120,8 @@ async def test_an_endless_user_agent_is_cut(core: Core) -> None:
 
 
 async def test_what_is_derived_of_a_session_or_user_is_its_own(core: Core) -> None:
-    """A changed copy derives anew, or applications would get the headers from before the change."""
+    """A changed copy must derive its values again. Otherwise applications would get outdated
+    headers."""
     await core.add()
     one, other = (await core.login()).session, (await core.login()).session
     one.derived["x"] = one.user.derived["x"] = 1

@@ -1,4 +1,4 @@
-"""Keys, tokens and chance."""
+"""Keys, tokens and randomness."""
 
 from __future__ import annotations
 

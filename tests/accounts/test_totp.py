@@ -11,7 +11,7 @@ from doorward.accounts.factors import totp
 
 RFC_SECRET = base64.b32encode(b"12345678901234567890").decode()
 
-# RFC 6238, appendix B, SHA-1: the time and its code of eight digits. Ours are the last six.
+# RFC 6238, appendix B, SHA-1: the time and its code of eight digits. Our codes are the last six.
 VECTORS = [
     (59, "94287082"),
     (1111111109, "07081804"),

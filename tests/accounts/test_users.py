@@ -1,4 +1,4 @@
-"""Users of every source: names, what belongs to whom, and what a change ends."""
+"""Users of every source: names, ownership, and the sessions that a change ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks say how Python was built, as figures of two builds cannot be compared."""
+"""The benchmarks report how Python was built, because figures of two builds cannot be compared."""
 
 from __future__ import annotations
 

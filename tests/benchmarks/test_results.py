@@ -1,4 +1,4 @@
-"""What the benchmarks make of their rounds; how long anything takes is no test's business."""
+"""The evaluation of benchmark rounds. No test depends on how long anything takes."""
 
 from __future__ import annotations
 

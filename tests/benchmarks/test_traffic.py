@@ -1,4 +1,4 @@
-"""The traffic of the benchmarks differs as much as they say it does."""
+"""The traffic of the benchmarks differs as much as documented."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The script of axe-core, which finds what keeps people with a handicap out."""
+    """The script of axe-core, which finds accessibility problems."""
     if shutil.which("npm") is None:
         pytest.skip("there is no npm to fetch axe-core with; apt-get install npm brings it")
     folder = tmp_path_factory.mktemp("axe")

@@ -1,4 +1,4 @@
-"""Administration and forgotten passwords in a real browser, each felt in another one."""
+"""Administration and forgotten passwords in a real browser, with their effects in another one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 class Sink:
-    """A mail server's other end."""
+    """A mail server that keeps mails."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
@@ -50,10 +50,10 @@ class Sink:
         return "250 OK"
 
     def link(self) -> str:
-        """What the newest mail leads to."""
+        """The link in the newest mail."""
         until = time.monotonic() + 10
         while not self.mails and time.monotonic() < until:
-            time.sleep(0.02)  # the mail is on its way: no clock of ours moves it
+            time.sleep(0.02)  # the mail takes real time
         body = self.mails.pop().get_body(("plain",))
         assert body is not None
         found = re.search(r"https?://\S+", body.get_content())
@@ -94,7 +94,7 @@ def test_an_admin_bans_a_user_who_feels_it_in_another_browser(
         log_in(bob, name)
         expect(bob.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
 
-        # Who has no factor is led to set one up, and on.
+        # A user without a factor has to set one up, and then continues.
         boss.goto(f"http://{live.host}/.doorward/account")
         log_in(boss, admin)
         boss.get_by_role("link", name="Administration").click()
@@ -174,7 +174,7 @@ def test_a_forgotten_password_is_set_anew_by_mail(
         old.goto(strict)
         expect(old.get_by_role("heading", name="Log in")).to_be_visible()
 
-        # The second factor is asked for all the same.
+        # The second factor is still required.
         page.get_by_role("link", name="Log in").click()
         log_in(page, name, PASSWORD)
         expect(page.get_by_role("alert")).to_have_text("The name or the password is not right.")

@@ -22,7 +22,7 @@ from tests.support.wire import values_of
 
 SISTER, OTHER = "wiki.example.com", "other.example.org"
 RESOLVED = "MAP *.example.com 127.0.0.1, MAP *.example.org 127.0.0.1"
-# What a host of another domain needs beside the example.
+# What a host of another domain needs in addition to the example.
 OURS = """
   location /.doorward/ {
     proxy_pass http://127.0.0.1:8080;
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for which every host of the domain is this machine."""
+    """A browser for which every host of the domain is this machine."""
     arguments = ["--no-sandbox", f"--host-resolver-rules={RESOLVED}"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)

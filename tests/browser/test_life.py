@@ -42,7 +42,7 @@ def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool
     strict = f"http://{live.host}/strict/page?x=1"
     account = f"http://{live.host}/.doorward/account"
     with visiting(browser, live, **options) as first, visiting(browser, live, **options) as second:
-        # The first login, and a page that wants two factors of somebody who has one.
+        # The first login, and a page that requires a second factor from a user who has none.
         first.goto(strict)
         log_in(first, name)
         expect(first.get_by_text("This page needs a second factor")).to_be_visible()
@@ -55,7 +55,7 @@ def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool
         expect(first).to_have_url(strict)
         expect(first.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
 
-        # The second one, elsewhere, with a code.
+        # A second login, in another browser, with a code.
         second.goto(strict)
         log_in(second, name)
         expect(second.get_by_role("textbox", name="Code")).to_be_focused()
@@ -63,7 +63,7 @@ def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool
         second.keyboard.press("Enter")
         expect(second).to_have_url(strict)
 
-        # The first sees it and ends it; it dies.
+        # The first browser lists this session and ends it.
         first.goto(account)
         expect(first.locator(".sessions li")).to_have_count(2)
         expect(first.locator(".sessions .here")).to_contain_text("this one")
@@ -73,14 +73,14 @@ def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool
         second.goto(strict)
         expect(second.get_by_role("heading", name="Log in")).to_be_visible()
 
-        # The phone is lost: a recovery code, once.
+        # The phone is lost: a recovery code works once.
         log_in(second, name)
         second.get_by_role("textbox", name="Code").fill(codes[0])
         second.get_by_label("Don't ask for a code in this browser").check()
         second.get_by_role("button", name="Continue").click()
         expect(second).to_have_url(strict)
 
-        # A new password ends everything else, the remembered browser too.
+        # A new password ends all other sessions, and the trust in the remembered browser.
         first.goto(account)
         first.get_by_role("link", name="Change password").click()
         first.get_by_label("Current password").fill(PASSWORD)
@@ -101,7 +101,7 @@ def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool
         log_in(second, name, NEW)
         expect(second.get_by_role("textbox", name="Code")).to_be_visible()
 
-        # And out.
+        # Log out.
         first.get_by_role("button", name="Log out").click()
         expect(first.get_by_role("heading", name="Log in")).to_be_visible()
         assert not [c for c in first.context.cookies() if c["name"] == "doorward"]
@@ -113,7 +113,7 @@ DEEP = "#/deep/link?tab=2&x=%20"
 def test_what_stands_behind_the_hash_is_kept_across_every_step(
     browser: Browser, live: Live
 ) -> None:
-    """Servers never get it, so each page hands it on: login, set-up of a factor, code, proof."""
+    """Servers never get it, so each page passes it on: login, set-up of a factor, code, proof."""
     live.add_user("deep")
     wanted = f"http://{live.host}/strict/page?x=1{DEEP}"
     with visiting(browser, live) as page:
@@ -142,7 +142,7 @@ def test_what_stands_behind_the_hash_is_kept_across_every_step(
 def test_a_frame_whose_session_is_over_shows_the_way_to_the_login(
     browser: Browser, live: Live
 ) -> None:
-    """In the whole window, and back to the page that the frame is on."""
+    """It opens in the whole window, and returns to the page that contains the frame."""
     live.add_user("framed")
     with visiting(browser, live) as page:
         page.goto(f"http://{live.host}/wiki")
@@ -161,7 +161,7 @@ def test_a_frame_whose_session_is_over_shows_the_way_to_the_login(
 
 
 def test_a_browser_that_keeps_no_cookies_is_told_so(browser: Browser, live: Live) -> None:
-    """Instead of leading it round in circles."""
+    """Otherwise it would be redirected in circles."""
     live.add_user("blocked")
     with visiting(browser, live) as page:
         page.route("**/*", without_cookies)
@@ -171,11 +171,11 @@ def test_a_browser_that_keeps_no_cookies_is_told_so(browser: Browser, live: Live
         expect(page.get_by_text("did not send the login's cookie back")).to_be_visible()
         page.get_by_role("link", name="Try again").click()
         expect(page.get_by_role("heading", name="Log in")).to_be_visible()
-        page.unroute_all(behavior="ignoreErrors")  # an icon may still be on its way
+        page.unroute_all(behavior="ignoreErrors")  # an icon may still be loading
 
 
 def without_cookies(route: Route, request: Request) -> None:
-    """As a browser that blocks them."""
+    """Like a browser that blocks cookies."""
     answer = route.fetch(max_redirects=0)
     request.frame.page.context.clear_cookies()
     headers = {name: value for name, value in answer.headers.items() if name != "set-cookie"}
@@ -278,13 +278,13 @@ WARNING = "#doorward-session"
 def test_a_page_of_the_application_warns_before_the_session_ends(
     browser: Browser, live: Live, tmp_path: Path
 ) -> None:
-    """It includes one script, under a policy that allows no inline script or style."""
+    """The page includes one script, under a policy that allows no inline script or style."""
     live.add_user("soon")
     policy = "default-src 'self'"
     head = "<!doctype html><html lang=en><meta charset=utf-8><title>app</title><h1>Invoice 7</h1>"
 
     def application(route: Route) -> None:
-        """Warns a day before the end, and a minute before it."""
+        """An application whose page warns a day and a minute before the end."""
         before = 90_000 if route.request.url.endswith("/early") else 60
         page = f'{head}<script defer src="/.doorward/session.js" data-before={before}></script>'
         headers = {"content-type": "text/html", "content-security-policy": policy}

@@ -1,4 +1,4 @@
-"""The pages in a real browser, with script switched off, before a running `doorward demo`."""
+"""The pages in a real browser without JavaScript, served by a running `doorward demo`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DESK = {"width": 1280, "height": 800}
 
 @pytest.fixture(scope="module")
 def told() -> Iterator[dict[str, str]]:
-    """Address, user and password of a running demonstration."""
+    """Address, user and password printed by a running demonstration."""
     command = [str(Path(sys.executable).with_name("doorward")), "demo"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -45,7 +45,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A new browser profile without script; anything the browser complains of fails the test."""
+    """A page in a new browser profile without JavaScript. Any browser error fails the test."""
     context = browser.new_context(java_script_enabled=False, viewport=DESK)  # type: ignore[arg-type]
     page = context.new_page()
     complaints: list[str] = []
@@ -62,7 +62,7 @@ def log_in(page: Page, told: dict[str, str], password: str | None = None) -> Non
 
 
 def session_cookies(page: Page) -> list[Any]:
-    """Without the cookie by which a login is known, which outlasts its session."""
+    """The session's cookies, without the cookie of known browsers, which outlasts the session."""
     return [one for one in page.context.cookies() if not one["name"].endswith("-known")]
 
 
@@ -170,7 +170,7 @@ def test_a_user_name_of_200_emoji_does_not_break_the_page(page: Page, told: dict
 
 @pytest.fixture
 def other_site(told: dict[str, str]) -> Iterator[str]:
-    """A page of another site that posts our login and logout forms."""
+    """A page of another site that posts Doorward's login and logout forms."""
     login = f"{told['address']}/.doorward/login"
     markup = f"""<!doctype html><title>other</title>
         <form method=post action={login}><input name=username value={told["user"]}>

@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def run(config: Path, *words: str, stdin: str = "", status: int = 0) -> str:
-    """Standard output; standard error when a status other than 0 is expected."""
+    """Standard output, or standard error if a status other than 0 is expected."""
     done = CliRunner().invoke(app, [*words, "-c", str(config)], input=stdin)
     assert done.exit_code == status, done.output
     return done.stderr if status else done.stdout
@@ -48,7 +48,7 @@ def add(config: Path, name: str = "alice") -> None:
 
 
 def log_in(config: Path, name: str, password: str, times: int = 1) -> None:
-    """From 192.0.2.1, as the server would."""
+    """Log in from 192.0.2.1, as through the server."""
 
     async def logins() -> None:
         async with build_accounts(load_settings(config, {})) as accounts:

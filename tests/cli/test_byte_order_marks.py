@@ -1,4 +1,4 @@
-"""Files and pipes of programs that begin a text with a byte order mark are read without it."""
+"""A byte order mark at the beginning of files and standard input is ignored."""
 
 from __future__ import annotations
 

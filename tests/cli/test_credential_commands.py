@@ -1,4 +1,4 @@
-"""Users' credentials at applications by command, as a script meets it, on live storage."""
+"""The commands for users' credentials at applications, as in a script, on live storage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECRET = "a password elsewhere"
 
 @pytest.fixture
 def command(doorward: Command) -> Command:
-    """With one route that takes them, and one that does not."""
+    """Commands with one route that accepts credentials, and one that does not."""
     settings = yaml.safe_load(doorward.config.read_text())
     upstream = "http://127.0.0.1:9"
     settings["routes"] = [
@@ -109,7 +109,7 @@ def test_without_such_a_route_the_setting_is_named(doorward: Command) -> None:
 
 
 def test_a_key_that_encrypts_them_is_retired_once_another_does(command: Command) -> None:
-    """As with a second factor, nothing of a user's is lost with a key."""
+    """As with second factors, retiring a key loses nothing."""
     set_for(command, "alice", "app.test/mail")
     old, *_ = json.loads(command("keys", "list", "--json"))
     command("keys", "rotate", "--leaked")

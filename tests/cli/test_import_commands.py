@@ -1,4 +1,4 @@
-"""Users of other programs come in by command, and log in with the passwords they have."""
+"""Users of other programs are imported by command, and log in with their old passwords."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`config check` and `serve` look at the same files, and tell all that is wrong at once."""
+"""`config check` and `serve` check the same files, and report all errors at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from doorward.settings import Fault, InvalidSettings, run_checks
 from doorward.settings.known import every_key, field_at
 from typer.testing import CliRunner
 
-# Every setting that names a file, with a value under which there is none that can be used.
+# Every setting that names a file, with a file that cannot be used.
 MISSING: dict[tuple[str, ...], dict[str, Any]] = {
     ("tls", "certificate"): {"tls": {"certificate": "gone.pem"}},
     ("tls", "key"): {"tls": {"certificate": "certificate.pem", "key": "gone.pem"}},
@@ -57,7 +57,7 @@ def names_a_file(annotation: Any) -> bool:
 
 
 def written(folder: Path, *settings: dict[str, Any]) -> Path:
-    """A configuration of these settings with everything else that it needs."""
+    """A configuration with these settings and everything else that it needs."""
     whole: dict[str, Any] = {"routes": [{}], "public_url": "http://app.test"}
     for each in settings:
         whole |= each
@@ -74,7 +74,7 @@ def written(folder: Path, *settings: dict[str, Any]) -> Path:
 
 
 def told(command: str, file: Path) -> list[str]:
-    """What a command says of a configuration that cannot be served."""
+    """A command's output for a configuration that cannot be served."""
     done = CliRunner().invoke(app, [*command.split(), "-c", str(file)])
     assert done.exit_code == 2 and done.stdout == "", done.output
     return done.stderr.splitlines()
@@ -114,7 +114,8 @@ def test_a_database_that_cannot_be_used_is_found_by_the_check(tmp_path: Path) ->
 
 
 def test_an_address_that_cannot_be_listened_on_from_here_is_a_warning(tmp_path: Path) -> None:
-    """Not an error: the file may be for another machine, or for a user with more privileges."""
+    """It is not an error: the file may be for another machine, or for a user with more
+    privileges."""
     file = written(tmp_path, {"listen": "unix:gone/door.sock"})
     done = CliRunner().invoke(app, ["config", "check", "--strict", "-c", str(file)])
     assert done.exit_code == 0 and done.stdout == f"OK: {file}\n"

@@ -29,20 +29,20 @@ words = st.sampled_from(
 
 
 def read_with_typer(given: list[str]) -> ServeArguments | None:
-    """What typer makes of it; None for what it refuses or answers with help."""
+    """Typer's reading of it; None if typer refuses it or prints help."""
     top: Any = typer.main.get_command(app)
     if given[:1] != ["serve"]:
         return None
     command = top.get_command(typer.Context(top), "serve")
     try:
         return ServeArguments(command.make_context("serve", given[1:]).params["config"])
-    except Exception:  # help and every kind of mistake, which differ between versions
+    except Exception:  # help and every kind of error: their texts differ between versions
         return None
 
 
 @given(st.lists(words, max_size=4))
 def test_both_readers_of_the_command_line_say_the_same(given: list[str]) -> None:
-    """The one without typer may leave a line to the other, and must not read it differently."""
+    """The reader without typer may leave a line to typer, but must not read it differently."""
     read = read_arguments(given)
     assert read is None or read == read_with_typer(given)
 
@@ -57,7 +57,7 @@ def test_the_usual_forms_are_read_without_typer(line: str) -> None:
 def test_settings_that_cannot_be_served_end_it_with_one_sentence_each(
     tmp_path: Path, form: list[str]
 ) -> None:
-    """However its command line is written: both ways to start report alike."""
+    """Both ways to start report errors in the same way."""
     file = tmp_path / "doorward.yaml"
     file.write_text("routes: [{upstream: 'http://a'}]\nnonsense: 1\nlisten: x\n")
     done = serve(*(word.format(file) for word in form), DOORWARD_CONFIG=str(file))
@@ -68,7 +68,7 @@ def test_settings_that_cannot_be_served_end_it_with_one_sentence_each(
 
 @pytest.mark.outside
 def test_a_database_that_cannot_be_used_is_named_once(tmp_path: Path) -> None:
-    """The process that prepares the tables finds out, and the server says so."""
+    """The process that prepares the tables finds the error, and the server reports it."""
     file = configure(tmp_path)
     (tmp_path / "data").mkdir(mode=0o700)
     with closing(sqlite3.connect(tmp_path / "data" / DATABASE_FILE)) as other:
@@ -85,11 +85,12 @@ def test_ctrl_c_while_it_starts_ends_it_without_a_traceback(tmp_path: Path, opti
     fifo = tmp_path / "doorward.yaml"
     os.mkfifo(fifo)
     named = [f"{option}{fifo}"] if option.endswith("=") else [option, str(fifo)]
-    # A shell that starts tests in the background has them ignore SIGINT, and so would the server.
+    # If a shell starts the tests in the background, they ignore SIGINT, and the server would
+    # inherit that.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
     command = [sys.executable, "-c", heed + MAIN[-1], "serve", *named]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        writing = os.open(fifo, os.O_WRONLY)  # once it is open there, it reads its settings
+        writing = os.open(fifo, os.O_WRONLY)  # once the other end is open, it reads its settings
         process.send_signal(signal.SIGINT)
         try:
             _, said = process.communicate(timeout=PATIENCE_S)

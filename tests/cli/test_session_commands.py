@@ -1,4 +1,4 @@
-"""Sessions listed and ended by command, as a script meets it, on live storage."""
+"""The commands that list and end sessions, as in a script, on live storage."""
 
 from __future__ import annotations
 

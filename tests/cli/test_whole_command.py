@@ -1,4 +1,4 @@
-"""What holds for every command: its options, its help, its completion, whatever the terminal."""
+"""Properties of every command: options, help and completion, on any terminal."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from doorward.cli.main import COMMANDS, app
 from typer.testing import CliRunner
 
 MAIN = (sys.executable, "-c", "from doorward.cli import main; main()")
-# What no help needs; each takes longer to import than the help takes to print.
+# Modules that help does not need. Importing one takes longer than printing the help.
 SLOW = {"rich", "yaml", "structlog", "starlette", "sqlalchemy", "httpx", "asyncio"}
-# A temporary instance that has settings of its own.
+# A temporary instance with its own settings.
 WITHOUT_FILE = {("demo",)}
 
 
 def every_command() -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The words of each command a person can type, and the command; groups opened."""
+    """The words of every command, including those in groups, and the command."""
     top: Any = typer.main.get_command(app)
     for name in COMMANDS:
         yield from open_group((name,), top.get_command(typer.Context(top), name))
@@ -135,7 +135,8 @@ def test_no_command_ends_halfway_on_a_terminal_that_lacks_a_character(
 @pytest.mark.outside
 @pytest.mark.parametrize("sink", ["full", "closed"])
 def test_a_command_that_cannot_print_says_so_in_a_line(tmp_path: Path, sink: str) -> None:
-    """A full disk is told in one line with status 1; without a standard output, a command works."""
+    """A full disk is reported in one line, with status 1. Without a standard output, a command
+    still works."""
     file = tmp_path / "doorward.yaml"
     file.write_text("routes: [{upstream: 'http://127.0.0.1:9'}]\n")
     config = ("-c", str(file))

@@ -1,4 +1,4 @@
-"""The programs in examples/clients, run as they are before a running Doorward."""
+"""The programs in examples/clients, unchanged, with a running Doorward."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_it_logs_in_and_out(live: Live, program: Path) -> None:
 
 @every_program
 def test_it_gives_a_code_where_one_is_due(live: Live, program: Path) -> None:
-    """Users whose app was set up elsewhere: `user import` takes their secrets over."""
+    """For a user whose app was set up elsewhere: `user import` imports its secret."""
     name, secret = program.name.replace(".", "-"), totp.new_secret()
     file = live.folder / f"{name}.users"
     file.write_text(f"{name}:{HASH}:{secret}\n")

@@ -1,4 +1,4 @@
-"""A client that a generator makes from the API description, before a running Doorward."""
+"""A client generated from the API description, with a running Doorward."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def live(deploy: Start) -> Live:
 
 @pytest.fixture(scope="module")
 def generated(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of the package, made without a warning of something it could not make."""
+    """The name of the generated package. The generator must not warn of parts that it skips."""
     folder = tmp_path_factory.mktemp("generated")
     description = folder / "openapi.json"
     url = f"http://{live.host}/.doorward/openapi.json"
@@ -70,7 +70,7 @@ def with_one_type_a_body(told: Any) -> Any:
 
 
 class Made:
-    """The package, with its operations and models by their names."""
+    """The generated package, with its operations and models by name."""
 
     def __init__(self, package: str, base: str) -> None:
         self.package = package

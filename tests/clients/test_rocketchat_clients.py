@@ -1,4 +1,4 @@
-"""Clients of the `rocketchat` dialect that others wrote, before a running Doorward."""
+"""Third-party clients of the `rocketchat` dialect, with a running Doorward."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def client(base: str, name: str) -> RocketChat:
 
 @pytest.fixture
 def alice(base: str) -> Iterator[RocketChat]:
-    """Somebody else's session."""
+    """Another user's session."""
     other = client(base, "alice")
     with other.session:
         yield other
@@ -70,7 +70,7 @@ def test_the_python_client_logs_in_ends_a_session_and_logs_out(
         RocketChat("root", "wrong", server_url=base)
     root = client(base, "root")
     with root.session:
-        root.session.cookies.clear()  # the headers alone carry it
+        root.session.cookies.clear()  # only the headers carry it
         assert root.me()["roles"] == ["user", "admin"] and root.me()["success"]
         victim = session_id(alice)
         with pytest.raises(RocketApiException) as refused:
@@ -102,7 +102,7 @@ def test_the_python_client_may_not_end_sessions_of_others_without_the_permission
 
 
 def turn_on_totp(of: RocketChat) -> str:
-    """The secret; the code of the step before this one is spent."""
+    """Turn on TOTP. Returns the secret; the code of the previous time step is used up."""
     secret: str = of.call_api_post("users.totp.enable")["secret"]
     code = totp.code_at(secret, totp.step_at(time.time()) - 1)
     assert of.call_api_post("users.totp.validate", code=code)["codes"]

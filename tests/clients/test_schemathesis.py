@@ -1,5 +1,5 @@
-"""Requests that a generator makes up from the API description, before a running Doorward: whatever
-it sends, the answer is one that the description has."""
+"""Requests generated from the API description, with a running Doorward: every answer conforms to
+the description."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHECKS = (
     "content_type_conformance",
     "response_schema_conformance",
 )
-# Of these, one that breaks the rules of its description has to be refused, too.
+# For these, requests that violate the description have to be refused, too.
 STRICT = (*CHECKS, "negative_data_rejection")
 
 
@@ -81,5 +81,5 @@ def test_it_does_so_for_nobody_as_well(live: Live, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_dialect_answers_as_it_is_described(live: Live, tmp_path: Path, dialect: str) -> None:
-    live.add_user(dialect)  # which the administration API has not changed
+    live.add_user(dialect)  # unchanged by the administration API
     run(live, tmp_path, dialect, CHECKS, "--header", live.login(dialect))

@@ -1,4 +1,5 @@
-"""The `alekeagle` dialect: its document's examples, and one's sessions read, listed and ended."""
+"""The `alekeagle` dialect: its document's examples, and reading, listing and ending one's own
+sessions."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ async def token(script: httpx.AsyncClient) -> str:
 
 
 async def several(home: House, number: int = 3) -> list[Opened]:
-    """Sessions of alice, the oldest first."""
+    """Several sessions of alice, the oldest first."""
     found = []
     for _ in range(number):
         home.clock.now += 10
@@ -86,7 +87,7 @@ def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | RequestFault])
     assert rendered.headers["content-type"] == "application/json; charset=utf-8"
 
 
-# The document's examples, by the names that its samples have for the paths, too
+# The document's examples, also with the paths in its samples
 
 
 @pytest.mark.parametrize("path", [SESSION, "/api/session"])
@@ -167,7 +168,7 @@ async def test_all_sessions_are_deleted_but_the_one_that_asks(
     home: House, script: httpx.AsyncClient, path: str
 ) -> None:
     """curl -X DELETE -H "Authorization: token" …/sessions/all?allButSelf=true; its other sample
-    has a slip in the name, and spares the caller all the same."""
+    misspells the parameter, and also keeps the caller's session."""
     one, *_ = await several(home)
     answer = await script.delete(f"{path}?allButSelf=true", headers=bare(one))
     assert is_answer(answer, 200, {"count": 2, "type": "session"})
@@ -180,7 +181,7 @@ async def test_all_sessions_are_deleted_but_the_one_that_asks(
     assert is_error(await script.get(SESSION, headers=bare(one)), 401, "INVALID_SESSION_ERROR")
 
 
-# What the document's common rows say
+# The document's common rows
 
 
 ENDPOINTS = [
@@ -272,7 +273,7 @@ async def test_the_token_may_come_in_any_of_these(
     assert bool(set_cookies(answer)) == (headers == "cookie")
 
 
-# Nobody reaches anybody else's
+# Other users' sessions
 
 
 async def test_the_sessions_of_others_are_as_if_there_were_none(
@@ -302,7 +303,7 @@ async def test_what_is_no_id_finds_nothing(home: House, script: httpx.AsyncClien
     assert len(await home.sessions()) == 3
 
 
-# Lists in parts
+# Pages of lists
 
 PARTS = [
     ("limit=2", 0, 2),
@@ -420,7 +421,7 @@ async def test_who_ends_another_session_keeps_the_cookie(
 async def test_json_announced_and_not_sent_is_no_fault_of_a_delete(
     home: House, script: httpx.AsyncClient
 ) -> None:
-    """The second version of the original's own client says so of every request."""
+    """Version 2 of the original client sends this header with every request."""
     one, two, _ = await several(home)
     headers = bare(one) | {"content-type": "application/json"}
     assert (await script.delete(f"{SESSION}/{two.session.iat}", headers=headers)).status_code == 200
@@ -532,13 +533,13 @@ async def test_without_sample_paths_and_under_another_prefix(tmp_path: Path) -> 
         assert (await script.get("/door/user/session")).status_code == 401
         for path in ("/door/session", "/api/user/session", "/api/session", "/door/user/session/"):
             answer = await script.get(path)
-            assert answer.status_code == 404 and "code" not in answer.text  # the router's own
+            assert answer.status_code == 404 and "code" not in answer.text  # by the router
 
 
 async def test_what_nobody_foresaw_is_a_500_in_the_same_shape(
     home: House, script: httpx.AsyncClient
 ) -> None:
-    home.accounts.passwords.close()  # the pool refuses every job with an error of its own
+    home.accounts.passwords.close()  # the pool raises its own error for every job
     answer = await script.post(SESSION, json=RIGHT)
     assert is_error(answer, 500, "INTERNAL_SERVER_ERROR")
     assert re.search("Traceback|passwords", answer.text) is None

@@ -63,7 +63,7 @@ async def test_the_documents_login(tmp_path: Path, path: str) -> None:
         assert len(token) == 43
         (line,) = set_cookies(answer)
         assert line.startswith("doorward=") and "HttpOnly" in line
-        assert f"Max-Age={400 * 86_400}" in line  # what browsers keep at most
+        assert f"Max-Age={400 * 86_400}" in line  # the maximum that browsers keep
         assert (await script.get(SESSION)).status_code == 200  # by cookie
         script.cookies.clear()
         assert (await script.get(SESSION, headers=bare(token))).status_code == 200
@@ -206,7 +206,7 @@ async def test_a_session_has_a_name(
     assert own.json()["name"] == name
 
 
-# What is no login
+# Invalid logins
 
 BAD_FIELDS: list[tuple[Any, list[str]]] = [
     ({}, ["user", "pass"]),
@@ -283,7 +283,7 @@ async def test_ten_mebibytes_are_too_large(script: httpx.AsyncClient, kind: str)
 async def test_another_site_cannot_log_its_visitor_in(
     script: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
-    """CVE-2017-1000069: a form of another site can send this very body."""
+    """CVE-2017-1000069: a form of another site can send exactly this body."""
     answer = await script.post(
         SESSION,
         content="user=alice&pass=correct+horse",
@@ -296,7 +296,7 @@ async def test_another_site_cannot_log_its_visitor_in(
 
 
 async def challenged(script: httpx.AsyncClient, *types: str, **more: Any) -> str:
-    """The token of a challenge that may be met in these ways."""
+    """The token of a challenge that accepts these methods."""
     answer = await script.post(SESSION, json=RIGHT | more)
     said = answer.json()
     content = {
@@ -396,7 +396,7 @@ async def test_a_larger_budget_of_codes_does_not_keep_a_challenge_alive(tmp_path
 async def test_a_locked_user_is_told_so_in_a_challenge_that_lived(
     home: House, script: httpx.AsyncClient
 ) -> None:
-    """CVE-2024-21500: one budget, whatever the challenge."""
+    """CVE-2024-21500: all challenges share one budget."""
     secret = await turn_on_totp(home)
     one, two = await challenged(script, "totp"), await challenged(script, "totp")
     for _ in range(5):
@@ -416,7 +416,7 @@ async def test_a_challenge_is_good_once(home: House, script: httpx.AsyncClient) 
 
 
 async def test_a_challenge_opens_nothing_else(home: House, script: httpx.AsyncClient) -> None:
-    """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
+    """CVE-2026-32246: a pending session was accepted by another endpoint."""
     await turn_on_totp(home)
     token = await challenged(script, "totp")
     for method, path in [("GET", SESSION), ("GET", SESSIONS), ("DELETE", f"{SESSIONS}/all")]:
@@ -538,7 +538,7 @@ async def test_every_answer_says_how_many_requests_are_left(tmp_path: Path) -> N
             answer = await script.request(method, path, headers=bare(one), **more)
             assert counts(answer) == (100, 99 - left, 1_800_000_301)
         stranger = await script.get(SESSION, headers={"cookie": ""})
-        assert counts(stranger)[:2] == (100, 99)  # another key: nobody, by the network
+        assert counts(stranger)[:2] == (100, 99)  # without a session: counted per network
 
 
 async def test_one_request_more_than_allowed_is_a_429(tmp_path: Path) -> None:
@@ -585,7 +585,7 @@ async def test_logins_have_a_limit_of_their_own_where_that_is_set(tmp_path: Path
             secret = await turn_on_totp(home)
             token = await challenged(script, "totp")
             answer = await answer_with(script, token, "totp", next_code(home, secret))
-            assert answer.status_code == 201  # the second step is no second login
+            assert answer.status_code == 201  # the second step does not count as a second login
 
 
 async def test_counting_goes_on_without_a_database(tmp_path: Path) -> None:

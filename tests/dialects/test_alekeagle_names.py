@@ -1,4 +1,5 @@
-"""What the `alekeagle` dialect calls sessions: as measured at its origin, and without its slips."""
+"""The names of sessions in the `alekeagle` dialect: those of the original API, without its
+errors."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ MEASURED = [
     ),
     (
         f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {WEBKIT} Version/15.1 Safari/605.1.15",
-        "Safari v15.1 on Mac OS 10.15.7",  # its origin says "undefined" behind it
+        "Safari v15.1 on Mac OS 10.15.7",  # the original adds "undefined"
     ),
     ("curl/7.80.0", "curl/7.80.0"),
     ("", ""),
@@ -66,6 +67,6 @@ def test_any_user_agent_has_a_name(pieces: list[str]) -> None:
 
 
 def test_no_user_agent_takes_long() -> None:
-    """What backtracks takes longer than a test may."""
+    """A pattern that backtracks takes longer than the limit of a test."""
     for piece in (*PIECES, "Trident/rv:"):
         assert session_name((piece * 512)[:512])

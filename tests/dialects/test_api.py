@@ -1,4 +1,4 @@
-"""The administration API: tokens of administrators, the core's ranks, nothing for a session."""
+"""The administration API: only tokens of administrators, no sessions, and the core's ranks."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_error_has_a_row() -> None:
     assert set(ERROR_TABLE) == leaves(Refusal) | leaves(RequestFault)
 
 
-# Who may
+# Access
 
 PATHS = {
     "users": ("GET", "POST"),
@@ -101,8 +101,8 @@ async def test_the_table_has_every_endpoint(home: House) -> None:
 
 @pytest.mark.parametrize(("method", "path"), EVERY)
 async def test_nothing_but_a_token_for_it_opens_it(home: House, method: str, path: str) -> None:
-    """Neither a session, however fresh, nor a token of an administrator that is for applications;
-    so that no page of another site can ride on a cookie here."""
+    """Neither a fresh session nor an administrator's token for applications gives access, so no
+    page of another site can use a cookie here."""
     opened = await home.opened("boss", second_factor_at=home.clock())
     plain = await token_of(home, "boss", None)
     async with home.program() as client:
@@ -124,7 +124,7 @@ async def test_nothing_but_a_token_for_it_opens_it(home: House, method: str, pat
 @pytest.mark.parametrize(("method", "path"), EVERY)
 async def test_a_token_that_reads_changes_nothing(home: House, method: str, path: str) -> None:
     if path == "audit/events":
-        return  # a stream; it is read below
+        return  # a stream, which is read below
     async with await client_of(home, admin="read") as client:
         answer = await client.request(method, f"{API}/{path}")
     if method == "GET":
@@ -139,7 +139,7 @@ async def test_it_is_off_until_it_is_switched_on(tmp_path: Path) -> None:
 
 
 async def test_a_token_ends_with_the_rank_of_its_user(home: House, boss: httpx.AsyncClient) -> None:
-    """CVE-2024-41942, and GHSA-x883-2vmg-xwf7: a role that was taken away and still counted."""
+    """CVE-2024-41942, and GHSA-x883-2vmg-xwf7: a revoked role that still counted."""
     async with await client_of(home, "helper") as helper:
         assert (await helper.get(f"{API}/users")).status_code == 200
         done = await boss.patch(f"{API}/users/{await id_of(home, 'helper')}", json={"roles": []})
@@ -236,7 +236,7 @@ async def test_a_user_is_added_changed_and_helped(home: House, boss: httpx.Async
 
 
 async def test_a_user_is_added_with_a_password(home: House, boss: httpx.AsyncClient) -> None:
-    """Its owner knows it already, so that the first login need not ask for another."""
+    """The user already knows it, so the first login does not require another."""
     given = {"username": "dora", "password": "violet tractor under seven moons"}
     added = await boss.post(f"{API}/users", json=given | {"roles": ["editor"]})
     assert added.status_code == 201 and added.json()["password"] is None
@@ -326,7 +326,7 @@ CHANGES = [
 async def test_rank_is_the_cores(
     home: House, method: str, path: str, body: Any, subject: str
 ) -> None:
-    """An administrator acts on no other, nor on the one whose token it is."""
+    """An administrator cannot act on other administrators, or on the owner of the token."""
     async with await client_of(home, "helper") as helper:
         one = f"{API}/users/{await id_of(home, subject)}{path}"
         answer = await helper.request(method, one, json=body)
@@ -466,7 +466,7 @@ async def test_records_are_read_by_user_kind_and_time(home: House, boss: httpx.A
 
 
 class Following:
-    """A client of the stream, read one piece at a time."""
+    """A client that reads the stream piece by piece."""
 
     def __init__(self, home: House, text: str, last: str | None = None, query: str = "") -> None:
         headers = [(b"host", b"wiki.test"), (b"authorization", f"Bearer {text}".encode())]
@@ -482,7 +482,7 @@ class Following:
         return {"type": "http.disconnect"}
 
     async def event(self) -> dict[str, Any]:
-        """The next record; comments are passed over."""
+        """The next record; comments are skipped."""
         while True:
             message = await asyncio.wait_for(self.pieces.get(), 30)
             lines = message.get("body", b"").decode().splitlines()
@@ -528,7 +528,7 @@ async def test_head_of_the_stream_ends(home: House, boss: httpx.AsyncClient) -> 
     assert answer.status_code == 200 and answer.content == b""
 
 
-# What would become of a request
+# Explaining requests
 
 
 @pytest.fixture

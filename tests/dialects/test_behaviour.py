@@ -1,4 +1,4 @@
-"""One behaviour, every dialect: use a session, be refused, close it, be throttled, give a code."""
+"""Behaviour that all dialects share: using and ending sessions, refusals, rate limits, codes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def speaker(home: House, request: pytest.FixtureRequest) -> AsyncIterator[
 
 
 async def opened(speaker: Speaker) -> dict[str, str]:
-    """What carries a new session; the client itself keeps no cookie."""
+    """The carrier of a new session. The client itself keeps no cookies."""
     login = await speaker.login()
     assert speaker.is_told(login, "opened")
     speaker.client.cookies.clear()
@@ -93,7 +93,7 @@ async def test_a_session_that_is_ended_elsewhere_is_over_here(
 
 
 async def test_a_session_ends_with_its_lifetime(home: House, speaker: Speaker) -> None:
-    """CVE-2025-64708: an end that only a clean-up enforced."""
+    """CVE-2025-64708: an expiry that only a clean-up enforced."""
     carrier = await opened(speaker)
     home.clock.now += speaker.life_s - 1
     assert speaker.is_told(await speaker.use(carrier), "used")
@@ -113,7 +113,7 @@ async def test_who_guesses_is_locked_out_and_the_right_password_too(
 
 
 def notes_of(login: httpx.Response) -> dict[str, str]:
-    """The Cookie header that this browser has at the next login here."""
+    """The Cookie header of this browser at its next login."""
     (line,) = set_notes(login)
     pair, *attributes = line.split("; ")
     path = next(one for one in attributes if one.startswith("Path=")).removeprefix("Path=")
@@ -126,7 +126,7 @@ def notes_of(login: httpx.Response) -> dict[str, str]:
 async def test_a_neighbour_does_not_lock_out_a_browser_that_logged_in_before(
     home: House, speaker: Speaker
 ) -> None:
-    """Everybody here has one address. The cookie is worth as many guesses, and no more."""
+    """All clients share one address. The cookie has a budget of its own, of the same size."""
     speaker.client.headers["sec-fetch-mode"] = "cors"
     login = await speaker.login()
     known = notes_of(login)
@@ -155,7 +155,7 @@ async def test_only_a_whole_login_makes_a_browser_known(home: House, speaker: Sp
     login = await speaker.login()
     assert not set_notes(login)
     done = await speaker.code(login, next_code(home, secret))
-    if speaker.name != "xhr":  # which logs in at another path than it asks for the code
+    if speaker.name != "xhr":  # its login and its second step have different paths
         notes_of(done)
     assert set_notes(done)
 
@@ -169,7 +169,7 @@ async def test_a_program_gets_the_one_cookie_of_the_documents(speaker: Speaker) 
 async def test_a_lock_out_does_not_tell_which_name_and_address_are_one_users(
     home: House, speaker: Speaker
 ) -> None:
-    """Both spend one budget (CVE-2025-24806), and no answer of this entrance shows it."""
+    """Both spend one budget (CVE-2025-24806), and no answer of this entrance reveals it."""
     for name in ("bob", "carol", "dave"):
         await home.add(name, emails=[Email(f"{name}@example.com", True)])
 
@@ -223,7 +223,7 @@ async def test_a_login_with_a_second_factor_takes_two_steps(home: House, speaker
 
 
 async def test_a_login_with_half_its_factors_opens_nothing(home: House, speaker: Speaker) -> None:
-    """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
+    """CVE-2026-32246: a pending session was accepted by another endpoint."""
     await turn_on_totp(home)
     await speaker.login()
     cookies = "; ".join(f"{c.name}={c.value}" for c in speaker.client.cookies.jar)
@@ -250,7 +250,7 @@ async def test_wrong_codes_run_out(home: House, speaker: Speaker) -> None:
         speaker.client.cookies.clear()
         await speaker.code(login, "000000")
     login = await speaker.login()
-    if login.status_code < 400:  # the password's turn is not the place to tell
+    if login.status_code < 400:  # the answer to the password must not reveal it
         login = await speaker.code(login, next_code(home, secret))
     assert login.status_code >= 400
     assert all(session.level == "pending" for session in await home.sessions())
@@ -258,7 +258,7 @@ async def test_wrong_codes_run_out(home: House, speaker: Speaker) -> None:
 
 async def test_a_database_that_is_gone_ends_no_session(home: House, speaker: Speaker) -> None:
     carrier = await opened(speaker)
-    home.clock.now += 3600  # past every cache
+    home.clock.now += 3600  # longer than any cache
     home.break_storage()
     for answer in (await speaker.use(carrier), await speaker.login()):
         assert speaker.is_told(answer, "storage gone")
@@ -266,7 +266,7 @@ async def test_a_database_that_is_gone_ends_no_session(home: House, speaker: Spe
 
 
 async def test_another_site_cannot_log_its_visitor_in(home: House, speaker: Speaker) -> None:
-    """CVE-2017-1000069: no binding of the login to where it was asked for."""
+    """CVE-2017-1000069: the login was not bound to the page that asked for it."""
     speaker.client.headers.update(OTHER_SITE)
     assert speaker.is_told(await speaker.login(), "another site")
     assert not await home.sessions()
@@ -277,7 +277,7 @@ async def test_a_name_that_is_no_text_is_malformed(speaker: Speaker) -> None:
         assert speaker.is_told(await speaker.login(name), "malformed")  # type: ignore[arg-type]
 
 
-# Leaving
+# Logout
 
 
 async def test_a_logout_takes_the_applications_cookies_with_it(speaker: Speaker) -> None:

@@ -1,4 +1,4 @@
-"""Of several that delete one session at the same moment, one is told that it did."""
+"""If several requests delete one session at the same moment, only one reports success."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scripts of other sites: let in where the settings name them, and never by accident."""
+"""Scripts of other sites: allowed only if the settings name them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_named_origin_logs_in_with_its_cookie_and_reads_the_answer(tmp_p
 async def test_another_origin_is_told_nothing_and_changes_nothing(
     tmp_path: Path, origin: str
 ) -> None:
-    """CVE-2026-40110: an origin is compared whole; GHSA-rjvp-29xq-f62w's kind: no substring."""
+    """CVE-2026-40110, GHSA-rjvp-29xq-f62w: the whole origin is compared, not a part of it."""
     async with home(tmp_path, APP) as (built, client):
         opened = await built.opened()
         headers = {"origin": origin, "cookie": built.cookie(opened)}
@@ -120,7 +120,7 @@ async def test_two_origins_in_one_request_are_none(tmp_path: Path) -> None:
 
 
 async def test_a_star_never_comes_with_credentials(tmp_path: Path) -> None:
-    """Who lets in everybody lets in nobody's cookie: neither taken nor set."""
+    """If every site may call, cookies are neither accepted nor set."""
     async with home(tmp_path, "*") as (built, client):
         asked = await client.options("/xhr/login", headers=preflight("https://any.test"))
         assert cors_lines(asked)["allow-origin"] == "*"
@@ -148,7 +148,7 @@ async def test_our_own_pages_keep_their_cookie_under_a_star(tmp_path: Path) -> N
     assert not cors_lines(answer)
 
 
-# Each dialect has its own list, and answers it at each of its paths.
+# Each dialect has its own list, and applies it to each of its paths.
 
 ENDPOINTS = [
     ("xhr", "POST", "/xhr/login"),
@@ -182,7 +182,7 @@ async def test_a_preflight_is_answered_at_every_path_of_its_dialect_alone(
     named = {"cors": {"origins": [APP]}}
     dialects = {name: named if name == dialect else {} for name in NAMES}
     async with house(tmp_path, dialects=dialects) as built, built.program() as client:
-        built.break_storage()  # nobody is asked for
+        built.break_storage()  # no user is requested
         answer = await client.options(path, headers=preflight(APP, method))
         assert answer.status_code == 204 and answer.content == b""
         lines = cors_lines(answer)
@@ -203,7 +203,7 @@ async def test_a_preflight_is_answered_at_every_path_of_its_dialect_alone(
 async def test_a_named_origin_reads_refusals_too(
     tmp_path: Path, dialect: str, method: str, path: str
 ) -> None:
-    """Of a 401 without these lines a script learns no more than that something failed."""
+    """Without these headers, a script only learns of a 401 that something failed."""
     async with house(tmp_path, dialects={dialect: {"cors": {"origins": [APP]}}}) as built:
         async with built.program(origin=APP, sec_fetch_site="cross-site") as client:
             for verb in (method, "PATCH"):

@@ -1,4 +1,5 @@
-"""The `datepoll` dialect: its document's examples, its clients' needs, one test a row of errors."""
+"""The `datepoll` dialect: its document's examples, the needs of its clients, and one test per
+error."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ async def client(home: House) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def signed_in(client: httpx.AsyncClient, **more: Any) -> Json:
-    """Both tokens of a login that stays; without the cookie, which would speak as well."""
+    """Both tokens of a login that stays logged in; without the cookie, which would also log in."""
     answer = await client.post(SIGN_IN, json=STAYING | more)
     assert answer.status_code == 200, answer.text
     client.cookies.clear()
@@ -64,7 +65,7 @@ async def listed(client: httpx.AsyncClient, token: str) -> list[Json]:
 
 
 def is_error(answer: httpx.Response, status: int, code: str, sentence: str | None = None) -> bool:
-    """Asserts the one shape of errors; `sentence` is exact where the document has it."""
+    """Assert the shape of errors; `sentence` is exact if the document has it."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
@@ -75,7 +76,7 @@ def is_error(answer: httpx.Response, status: int, code: str, sentence: str | Non
 
 
 def is_invalid(answer: httpx.Response, **sentences: str) -> bool:
-    """Asserts a flat map from field to sentences."""
+    """Assert a flat map from fields to sentences."""
     assert answer.status_code == 422, answer.text
     assert answer.json() == {name: [sentence] for name, sentence in sentences.items()}
     return True
@@ -127,11 +128,11 @@ def test_every_row_is_drawn(error_format: Any, kind: type[Refusal | RequestFault
     assert all(json.loads(bytes(rendered.body)).values())
 
 
-# The document, literally
+# The document's examples, literally
 
 
 async def test_the_document_s_list(home: House, client: httpx.AsyncClient) -> None:
-    """Ids are the database's; everything else is the document's text."""
+    """Ids come from the database; everything else is the document's text."""
     home.clock.now = 1_569_432_996.0
     first = await signed_in(client)
     home.clock.now = 1_571_672_567.0
@@ -197,7 +198,8 @@ async def test_the_document_s_logout(client: httpx.AsyncClient) -> None:
 
 
 async def test_the_way_of_the_original_clients(home: House, client: httpx.AsyncClient) -> None:
-    """Sign in, list, expire, refresh, list with both tokens, delete, log out, refreshed no more."""
+    """Sign in, list, expire, refresh, list with both tokens, delete, log out, and no more
+    refresh."""
     old = await signed_in(client)
     ids = [session["id"] for session in await listed(client, old["token"])]
     home.clock.now += HOUR
@@ -309,7 +311,7 @@ async def test_max_lifetime_shortens_both(tmp_path: Path) -> None:
             assert is_logged_out(await client.post(REFRESH, json=secret))
 
 
-# Refusals of a sign-in
+# Refused sign-ins
 
 
 @pytest.mark.parametrize(
@@ -446,7 +448,7 @@ async def test_two_hundred_characters_are_counted_as_characters(client: httpx.As
 async def test_another_site_signs_nobody_in(
     client: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
-    """CVE-2017-1000069: no binding of the login to where it was asked for."""
+    """CVE-2017-1000069: the login was not bound to the page that asked for it."""
     for body in ({"json": STAYING}, {"data": {k: str(v) for k, v in ALICE.items()}}):
         answer = await client.post(SIGN_IN, headers=headers, **body)
         assert is_error(answer, 403, "foreign_origin") and not set_cookies(answer)
@@ -491,7 +493,7 @@ async def test_wrong_codes_are_counted(home: House, client: httpx.AsyncClient) -
     assert is_error(locked, 400, "totp_max_attempts") and "retry-after" in locked.headers
 
 
-# The password after sign-in
+# Changing the password after a sign-in
 
 NEW = "another horse battery"
 CHANGING = {"username": "carol", "old_password": PASSWORD, "new_password": NEW}
@@ -582,7 +584,7 @@ async def test_a_refresh_renews_life_and_description(
     tokens = await signed_in(client)
     home.clock.now += 399 * DAY
     body = {"session_token": tokens["session_token"], "session_information": "Android smartphone"}
-    for _ in range(2):  # the secret stays the same
+    for _ in range(2):  # the secret does not change
         answer = await client.post(REFRESH, json=body)
         assert answer.status_code == 202
     (session,) = await listed(client, answer.json()["token"])
@@ -602,7 +604,7 @@ async def test_a_refresh_without_a_description_keeps_the_old_one(
 
 
 async def test_who_is_no_more_is_not_refreshed(home: House, client: httpx.AsyncClient) -> None:
-    """Never a 401: the original web client does not look for one here."""
+    """It is never a 401, which the original web client does not handle here."""
     tokens = await signed_in(client)
     secret = {"session_token": tokens["session_token"]}
     assert is_logged_out(await client.post(REFRESH, json={"session_token": "x" * 64}))
@@ -619,12 +621,12 @@ async def test_who_is_no_more_is_not_refreshed(home: House, client: httpx.AsyncC
 async def test_the_token_of_a_session_is_no_refresh_secret(
     home: House, client: httpx.AsyncClient
 ) -> None:
-    """CVE-2024-47616: a token made for one purpose accepted for another."""
+    """CVE-2024-47616: a token made for one purpose was accepted for another."""
     opened = await home.opened()
     assert is_logged_out(await client.post(REFRESH, json={"session_token": opened.token}))
 
 
-# Who asks
+# The caller
 
 GUARDED = [("GET", SESSIONS), ("DELETE", f"{SESSIONS}/1"), ("POST", CURRENT)]
 
@@ -640,7 +642,7 @@ async def test_without_a_token_there_is_a_401(
 
 
 def forged(token: str, **more: object) -> dict[str, str]:
-    """What somebody without the key would make of a token."""
+    """A token as changed by somebody without the key."""
     claims = jwt.decode(token, options={"verify_signature": False}) | more
     packed = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     none = base64.urlsafe_b64encode(b'{"typ":"JWT","alg":"none"}').rstrip(b"=").decode()
@@ -723,7 +725,7 @@ async def test_the_cookie_and_bearer_tokens_count_too(
 
 
 async def test_a_token_goes_before_the_cookie(home: House, client: httpx.AsyncClient) -> None:
-    """And one that is not valid ends the search."""
+    """An invalid one ends the search."""
     await home.add("bob")
     tokens = await signed_in(client)
     cookie = {"cookie": home.cookie(await home.opened("bob"))}
@@ -752,7 +754,7 @@ async def test_another_site_cannot_ride_on_the_cookie(
 async def test_a_session_whose_factor_is_due_opens_nothing(
     home: House, client: httpx.AsyncClient, method: str
 ) -> None:
-    """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
+    """CVE-2026-32246: a pending session was accepted by another endpoint."""
     pending = await home.opened(level=PENDING)
     path = {"GET": SESSIONS, "DELETE": f"{SESSIONS}/{pending.session.number}", "POST": CURRENT}
     for headers in (
@@ -771,7 +773,7 @@ async def test_a_token_ends_with_its_session(
     home: House, client: httpx.AsyncClient, how: str
 ) -> None:
     tokens = await signed_in(client)
-    await listed(client, tokens["token"])  # from here on memory knows it
+    await listed(client, tokens["token"])  # from here on, it is in memory
     users, now = home.accounts.users, home.clock()
     if how == "ended":
         (session,) = await home.sessions()
@@ -993,7 +995,7 @@ async def test_other_methods_are_refused_by_name(
     ],
 )
 async def test_everything_else_is_the_application_s(client: httpx.AsyncClient, path: str) -> None:
-    assert (await client.get(path)).status_code == 404  # the router's: here there is no gate
+    assert (await client.get(path)).status_code == 404  # by the router; there is no gate
 
 
 @pytest.mark.parametrize(
@@ -1036,7 +1038,7 @@ async def test_what_nobody_foresaw_is_a_500_in_the_same_shape(
 
 
 async def test_a_script_of_any_site_may_call_it_where_the_settings_say_so(tmp_path: Path) -> None:
-    """The original's own setting: everybody, and nobody with a cookie."""
+    """The original's own setting: every site, without cookies."""
     dialects = {"datepoll": {"cors": {"origins": ["*"]}}}
     async with house(tmp_path, dialects=dialects) as built:
         await built.add("alice")

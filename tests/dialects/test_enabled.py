@@ -1,4 +1,4 @@
-"""Which paths the dialects take, and that whoever starts Doorward is told."""
+"""The paths of the dialects, and the log line that lists them at the start."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_at_start_the_log_says_which_paths_no_upstream_gets(
 
 
 async def test_no_two_dialects_take_the_same_path(tmp_path: Path) -> None:
-    """All four stand side by side under one host."""
+    """All four can be enabled under one host."""
     with capture_logs() as lines:
         async with Application(
             settings_from(
@@ -93,4 +93,4 @@ async def test_a_dialect_that_is_off_answers_nothing(tmp_path: Path, dialect: st
             "datepoll": "/api/v1/user/myself/session",
             "rocketchat": "/api/v1/me",
         }[dialect]
-        assert (await client.get(path)).status_code == 404  # the router's: here there is no gate
+        assert (await client.get(path)).status_code == 404  # by the router; there is no gate

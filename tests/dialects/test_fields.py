@@ -1,4 +1,4 @@
-"""Bodies in three encodings: one meaning each, or none."""
+"""Bodies in three encodings: each has one meaning, or is refused."""
 
 from __future__ import annotations
 

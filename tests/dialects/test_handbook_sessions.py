@@ -1,7 +1,7 @@
 """The curl session in each dialect's chapter of the handbook, run as written.
 
-A `console` block holds commands after `$ ` and what they print; all such blocks of a chapter are
-one shell; a `sh` block is a script, and the `text` block after it what that prints. `…` stands for
+A `console` block contains commands after `$ ` and their output; all such blocks of a chapter run in
+one shell. A `sh` block is a script, and the `text` block after it is its output. `…` stands for
 anything. A chapter's first `yaml` block is the configuration.
 """
 
@@ -27,7 +27,7 @@ def blocks(chapter: Path, language: str) -> list[str]:
 
 
 def steps(chapter: Path) -> list[tuple[str, str]]:
-    """Each command with what it ought to print."""
+    """Each command and its expected output."""
     found: list[tuple[str, str]] = []
     for block in blocks(chapter, "console"):
         for step in re.split(r"^\$ ", block, flags=re.M)[1:]:
@@ -37,7 +37,7 @@ def steps(chapter: Path) -> list[tuple[str, str]]:
 
 
 def run(commands: list[str], folder: Path, **environment: str) -> list[str]:
-    """What each prints, one shell for all."""
+    """The output of each command, run in one shell."""
     script = "\n".join(f"{command}\necho '{END}'" for command in commands)
     done = subprocess.run(
         ["bash", "-uc", script],
@@ -52,7 +52,7 @@ def run(commands: list[str], folder: Path, **environment: str) -> list[str]:
 
 
 def scripts(chapter: Path) -> list[tuple[str, str]]:
-    """Each script with what it ought to print."""
+    """Each script and its expected output."""
     form = r"^```sh\n(.*?)^```\n.*?^```text\n(.*?)^```"
     return re.findall(form, chapter.read_text(), re.M | re.S)
 

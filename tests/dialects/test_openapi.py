@@ -1,4 +1,4 @@
-"""The API description: valid, of what is switched on and nothing else, and whole."""
+"""The API description: valid, complete, and only for enabled dialects."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def resolved(told: Any, schema: Any) -> Any:
 
 
 def schemas_in(value: Any) -> Iterator[Any]:
-    """Every object beneath that says its type."""
+    """Every nested schema object with a type."""
     if isinstance(value, dict):
         if "type" in value and isinstance(value["type"], str):
             yield value
@@ -147,7 +147,7 @@ async def test_an_operation_lists_only_the_refusals_it_can_give(tmp_path: Path) 
 
 
 async def test_an_answer_that_is_not_described_is_noticed(tmp_path: Path) -> None:
-    """The check that every client of these tests carries."""
+    """The check that every client of these tests performs."""
     _, told = await read(tmp_path, dialects={"xhr": {}})
     check = Description(told).check
 

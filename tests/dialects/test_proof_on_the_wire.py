@@ -1,5 +1,5 @@
-"""Proof that the user is there, over every entrance that changes what guards an account: a session
-six minutes old, and one from before the upgrade, are asked; a login or an answer makes it right."""
+"""Proof of presence at every entrance that changes an account's protection: required of a session
+six minutes old and of one from before the upgrade, until a login or a right answer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def stolen(home: House, request: pytest.FixtureRequest) -> Opened:
 
 
 async def is_unguarded(home: House) -> bool:
-    """Nothing has changed."""
+    """Whether the account's protection is unchanged."""
     user = await home.accounts.users.get("alice")
     assert await home.accounts.second_factors.list_enabled(user) == ()
     assert user.email == "alice@example.com"
@@ -138,7 +138,7 @@ async def test_the_password_form_of_whoever_has_a_factor_asks_for_a_code(home: H
         assert (await browser.post(f"{ACCOUNT}/password", data=form)).status_code == 303
 
 
-# The session that goes on has a new token, and every copy of the old one is dead
+# The session gets a new token, and every copy of the old one is invalid
 
 
 async def change_password(home: House, browser: httpx.AsyncClient) -> httpx.Response:
@@ -211,13 +211,13 @@ async def delete_app(home: House, browser: httpx.AsyncClient) -> httpx.Response:
 
 
 async def adopted(home: House) -> dict[str, str]:
-    """A code of the app that alice has from now on."""
+    """A code of alice's new app."""
     user, secret = await home.accounts.users.get("alice"), totp.new_secret()
     await home.accounts.second_factors.adopt_totp(user, secret, home.clock())
     return {"code": totp.code_at(secret, totp.step_at(home.clock()))}
 
 
-# What makes more of the session than it was: a copy must not become more as well.
+# Operations that raise the session's level: the level of a copy must not rise, too.
 RISES = [
     answer_a_code,
     answer_the_password,
@@ -231,8 +231,8 @@ CHANGES = [change_password, end_others, switch_on, set_up_app, add_app, end_all_
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_a_copy_of_the_session_dies_with_the_change(home: House, change: object) -> None:
-    """The cookie, an access token and a refresh secret of the same session, wherever they were
-    copied to; the browser that asked goes on."""
+    """Copies of the cookie, an access token and a refresh secret of the session end; the browser
+    that made the change stays logged in."""
     opened, access = await home.opened(), home.accounts.access
     now = home.clock()
     secret = await access.make_secret(opened.session, now)
@@ -262,7 +262,7 @@ async def test_a_copy_of_the_session_dies_with_the_change(home: House, change: o
 
 
 async def test_a_program_with_a_token_of_its_own_keeps_it(home: House) -> None:
-    """No documented answer can tell it of another."""
+    """No documented answer could give it a new one."""
     opened = await home.opened()
     async with home.program(authorization=f"Bearer {opened.token}") as program:
         assert (await add_app(home, program)).status_code == 204

@@ -1,4 +1,4 @@
-"""Rank over every entrance: what a plain admin cannot do in one, no other entrance does for him."""
+"""Rank at every entrance: an admin cannot do through one entrance what another refuses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
 
 @pytest.fixture
 async def admin(home: House) -> Opened:
-    """With a factor just given, as the desk and rocketchat ask for."""
+    """An admin with a fresh second factor, which the admin pages and rocketchat require."""
     opened = await home.opened("admin", second_factor_at=home.clock())
     user = opened.session.user
     await home.accounts.second_factors.adopt_totp(user, SECRET, home.clock())
@@ -46,7 +46,7 @@ async def admin(home: House) -> Opened:
 
 
 async def lock_out(home: House, name: str) -> None:
-    """Five attempts that nobody judged right."""
+    """Spend the budget with five wrong attempts."""
     for _ in range(5):
         await is_locked(home, name)
 
@@ -62,7 +62,7 @@ async def is_locked(home: House, name: str) -> bool:
 
 @pytest.mark.parametrize("name", ALLOWED)
 async def test_a_lock_is_lifted_for_users_alone(home: House, admin: Opened, name: str) -> None:
-    """Both forms of the pages: the list of lock-outs and the user's own page."""
+    """Both forms on the pages: in the list of lock-outs and on the user's own page."""
     user = await home.accounts.users.get(name)
     cookie = home.cookie(admin)
     for path, form in (

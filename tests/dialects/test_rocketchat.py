@@ -1,4 +1,4 @@
-"""The `rocketchat` dialect: its tables row by row, login and logout, whatever else is sent."""
+"""The `rocketchat` dialect: its tables row by row, login, logout and other requests."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ async def test_resume_answers_with_the_same_token(home: House, client: httpx.Asy
 async def test_resume_is_no_way_around_a_factor_that_is_due(
     home: House, client: httpx.AsyncClient
 ) -> None:
-    """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
+    """CVE-2026-32246: a pending session was accepted by another endpoint."""
     pending = await home.opened(level=PENDING)
     answer = await client.post(api("login"), json={"resume": pending.token})
     assert is_answer(answer, 401, UNAUTHORIZED)
@@ -270,7 +270,7 @@ async def test_a_wrong_code_is_a_401(home: House, client: httpx.AsyncClient) -> 
 
 
 async def test_too_many_wrong_codes_are_told_apart(home: House, client: httpx.AsyncClient) -> None:
-    """CVE-2024-21500: a login from the start is no new budget."""
+    """CVE-2024-21500: starting the login again does not give a new budget."""
     secret = await turn_on_totp(home)
     for _ in range(5):
         answer = await client.post(api("login"), json=RIGHT | {"code": "000000"})
@@ -318,7 +318,7 @@ async def test_who_guesses_at_everybody_is_blocked_for_the_address(tmp_path: Pat
     assert answer.json()["message"] == "Login has been temporarily blocked For IP"
 
 
-# Login: what is no login
+# Login: invalid requests
 
 BAD_BODIES = {
     "nothing": b"",
@@ -358,7 +358,7 @@ async def test_a_body_that_is_no_login_is_a_400(client: httpx.AsyncClient, body:
     "kind", [None, "text/plain", FORM, "multipart/form-data", "application/jsonp"]
 )
 async def test_a_body_of_another_type_is_a_400(client: httpx.AsyncClient, kind: str | None) -> None:
-    """A form of another site can send these, and never JSON."""
+    """A form of another site can send these types, but not JSON."""
     headers = {} if kind is None else {"content-type": kind}
     answer = await client.post(api("login"), content=json.dumps(RIGHT), headers=headers)
     assert is_failure(answer, 400, "invalid-params")
@@ -373,12 +373,12 @@ async def test_a_body_of_ten_mebibytes_is_a_413(client: httpx.AsyncClient) -> No
 async def test_another_site_cannot_log_its_visitor_in(
     client: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
-    """CVE-2017-1000069: nobody is logged in by another site."""
+    """CVE-2017-1000069: another site could log its visitors in."""
     answer = await client.post(api("login"), headers=headers, json=RIGHT)
     assert is_failure(answer, 403, "error-foreign-origin")
 
 
-# Who asks
+# The caller
 
 
 async def test_without_a_pair_of_one_user_there_is_a_401(
@@ -419,7 +419,7 @@ async def test_bearer_and_cookie_carry_a_session_as_well(
 async def test_a_session_that_opens_nothing_is_a_401_everywhere(
     home: House, client: httpx.AsyncClient, end: str
 ) -> None:
-    """CVE-2026-32246 among them."""
+    """Including pending sessions (CVE-2026-32246)."""
     opened = await home.opened(level=PENDING if end == "pending" else FULL)
     if end == "expired":
         home.clock.now += 7200
@@ -440,7 +440,7 @@ async def test_a_session_that_opens_nothing_is_a_401_everywhere(
 async def test_logout_ends_the_session_presented_and_no_other(
     home: House, client: httpx.AsyncClient, method: str, level: str
 ) -> None:
-    """CVE-2024-21492: a logout that leaves the token valid."""
+    """CVE-2024-21492: a logout that left the token valid."""
     opened, other = await home.opened(level=level), await home.opened()
     answer = await client.request(method, api("logout"), headers=pair(opened))
     data = {"message": "You've been logged out!"}
@@ -484,7 +484,7 @@ async def test_logging_out_the_others_keeps_this_one(
 
 
 async def test_a_token_in_a_cookie_is_not_told(home: House, client: httpx.AsyncClient) -> None:
-    """HttpOnly means that no script sees it."""
+    """HttpOnly means that no script must see it."""
     here = await home.opened()
     headers = {"cookie": home.cookie(here)}
     answer = await client.post(api("users.logoutOtherClients"), headers=headers)
@@ -549,7 +549,7 @@ async def test_other_methods_are_refused_by_name(client: httpx.AsyncClient, name
     "path", ["/api/v1/me/", "/api/v1/ME", "/api/v1/users.list", "/api/v1", "/api/me"]
 )
 async def test_paths_match_exactly(client: httpx.AsyncClient, path: str) -> None:
-    assert (await client.get(path)).status_code == 404  # the router's: here there is no gate
+    assert (await client.get(path)).status_code == 404  # by the router; there is no gate
 
 
 @pytest.fixture
@@ -561,7 +561,7 @@ async def limited(tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def test_the_eleventh_request_within_a_minute_is_a_429(limited: House) -> None:
-    """Nobody is exempt."""
+    """No client is exempt."""
     opened = await limited.opened("root")
     async with limited.program(**pair(opened)) as client:
         for left in range(9, -1, -1):
@@ -592,7 +592,7 @@ async def test_credentials_come_before_the_limit(limited: House) -> None:
 
 
 async def test_an_invented_method_is_counted_as_one_the_endpoint_has(limited: House) -> None:
-    """Otherwise each would be counted afresh, and take the place of somebody else's count."""
+    """Otherwise each would have its own count, and push out another client's."""
     async with limited.program(**pair(await limited.opened("root"))) as client:
         left = [
             (await client.request(method, api("me"))).headers["x-ratelimit-remaining"]
@@ -623,6 +623,6 @@ async def test_a_database_that_does_not_answer_is_a_503(
 
 
 async def test_what_nobody_foresaw_is_a_500(home: House, client: httpx.AsyncClient) -> None:
-    home.accounts.passwords.close()  # the pool refuses every job with an error of its own
+    home.accounts.passwords.close()  # the pool raises its own error for every job
     answer = await client.post(api("login"), json=RIGHT)
     assert is_answer(answer, 500, {"success": False, "error": "Internal server error"})

@@ -1,4 +1,4 @@
-"""Second factors in the `rocketchat` dialect: turned on and off, mailed codes, no way around."""
+"""Second factors in the `rocketchat` dialect: turning them on and off, mailed codes, no bypass."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ INVALID = {"success": False, "error": "[invalid-totp]", "errorType": "invalid-to
 
 @pytest.fixture
 async def home(tmp_path: Path, mailbox: Mailbox) -> AsyncIterator[House]:
-    """root is an admin with an address, alice has none."""
+    """root is an admin with an address; alice has no address."""
     async with house(tmp_path, dialects=ON) as built:
         await built.add("alice")
         await built.add("root", roles=[ADMIN], emails=[Email(ADDRESS, True)])
@@ -64,7 +64,7 @@ async def end(client: httpx.AsyncClient, headers: dict[str, str]) -> httpx.Respo
     return await client.post(api("sessions/logout"), json={"sessionId": "x"}, headers=headers)
 
 
-# A code by mail, at an endpoint that wants one
+# A code by mail, at an endpoint that requires one
 
 
 async def test_a_code_is_mailed_when_none_lives_and_its_end_told_when_one_does(
@@ -136,7 +136,7 @@ async def test_a_named_method_that_is_off_lets_nobody_in_and_mails_nothing(
 async def test_without_any_usable_method_there_is_a_refusal_and_no_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CVE-2026-54730: a stage counts as passed without the proof."""
+    """CVE-2026-54730: a stage counted as passed without the proof."""
     monkeypatch.setattr(wiring, "build_mailer", lambda settings: Mailbox())
     async with house(tmp_path, dialects=ON) as home:
         await home.add("root", roles=[ADMIN], emails=[Email(ADDRESS, True)])
@@ -287,7 +287,7 @@ async def test_turning_it_off_asks_for_a_code_in_spite_of_trust(
 async def test_one_factor_is_asked_for_before_another_comes_beside_it(
     home: House, client: httpx.AsyncClient, root: Opened, mailbox: Mailbox
 ) -> None:
-    """A stolen session is no way to a factor of the thief's own."""
+    """A thief of a session must not be able to add a factor."""
     secret = await turn_on_totp(home, "root")
     answer = await client.post(api("users.2fa.enableEmail"), headers=pair(root))
     assert is_failure(answer, 400, "totp-required")

@@ -43,7 +43,7 @@ FORBIDDEN = {
 
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[House]:
-    """alice is anybody, root is an admin."""
+    """alice is an ordinary user, root is an admin."""
     async with house(tmp_path, dialects=ON) as built:
         await built.add("alice")
         await built.add("root", roles=[ADMIN])
@@ -74,7 +74,7 @@ async def end(client: httpx.AsyncClient, id: Any, headers: dict[str, str]) -> ht
 
 
 async def test_success(home: House, client: httpx.AsyncClient, root: Opened, alice: Opened) -> None:
-    """As in the documented call: the pair, a code, no method."""
+    """The documented call: the pair, a code, no method."""
     secret = await turn_on_totp(home, "root")
     content = '{\n    "sessionId":"' + alice.session.id + '"\n}'
     headers = JSON | pair(root, next_code(home, secret))
@@ -528,7 +528,7 @@ async def test_the_record_of_an_own_session(home: House, client: httpx.AsyncClie
 async def test_nothing_that_is_stored_of_a_token_is_told(
     home: House, client: httpx.AsyncClient, alice: Opened
 ) -> None:
-    """CVE-2026-40166: secrets readable through read-only endpoints."""
+    """CVE-2026-40166: read-only endpoints revealed secrets."""
     digest = home.accounts.tokens.digest(alice.token)
     told = (await info(client, alice.session.id, pair(alice))).text
     for secret in (digest.hex(), base64.b64encode(digest).decode(), alice.token):

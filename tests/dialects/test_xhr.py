@@ -1,4 +1,5 @@
-"""The `xhr` dialect: its document's examples, and what it does where the document is silent."""
+"""The `xhr` dialect: its document's examples, and its behaviour in cases that the document leaves
+open."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ def leaves(tree: type[Exception]) -> set[type[Exception]]:
 
 
 def is_error(response: httpx.Response, status: int, code: str) -> bool:
-    """Asserts that an answer has the one shape of errors."""
+    """Assert that an answer has the shape of errors."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     assert response.headers["cache-control"] == "no-store"
@@ -193,7 +194,7 @@ async def test_a_body_that_is_no_login_is_a_400(script: httpx.AsyncClient, body:
 async def test_json_under_another_name_is_a_400(
     script: httpx.AsyncClient, kind: str | None
 ) -> None:
-    """CVE-2017-1000069: a form of another site can send this body as text, never as JSON."""
+    """CVE-2017-1000069: a form of another site can send this body as text, but not as JSON."""
     headers = {} if kind is None else {"content-type": kind}
     content = json.dumps(RIGHT).encode()
     assert is_error(
@@ -224,7 +225,7 @@ async def test_a_body_over_its_bound_is_a_413(script: httpx.AsyncClient) -> None
 async def test_another_site_cannot_log_its_visitor_in(
     script: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
-    """CVE-2017-1000069: no binding of the login to where it was asked for."""
+    """CVE-2017-1000069: the login was not bound to the page that asked for it."""
     assert is_error(
         await script.post("/xhr/login", json=RIGHT, headers=headers), 403, "foreign_origin"
     )
@@ -327,7 +328,7 @@ async def test_an_expired_session_is_a_401(home: House, script: httpx.AsyncClien
 async def test_a_pending_session_opens_logout_and_nothing_else(
     home: House, script: httpx.AsyncClient
 ) -> None:
-    """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
+    """CVE-2026-32246: a pending session was accepted by another endpoint."""
     pending = await home.opened(level=PENDING)
     headers = {"cookie": home.cookie(pending)}
     assert is_error(await script.get("/xhr/session", headers=headers), 401, "unauthenticated")
@@ -352,7 +353,7 @@ async def test_our_cookie_twice_is_nobody_and_every_variant_is_expired(
 async def test_logout_ends_the_session_everywhere(
     home: House, script: httpx.AsyncClient, method: str
 ) -> None:
-    """CVE-2024-21492: a logout that leaves the token valid."""
+    """CVE-2024-21492: a logout that left the token valid."""
     opened = await home.opened()
     headers = {"cookie": home.cookie(opened)}
     answer = await script.request(method, "/xhr/logout", headers=headers)
@@ -395,7 +396,7 @@ async def test_logout_passes_for_our_own_pages_and_for_programs(
 async def test_another_site_cannot_log_its_visitor_out(
     home: House, script: httpx.AsyncClient, method: str, headers: dict[str, str]
 ) -> None:
-    """CVE-2026-40110: the origin is compared whole."""
+    """CVE-2026-40110: the whole origin is compared."""
     opened = await home.opened()
     cookie = {"cookie": home.cookie(opened)}
     answer = await script.request(method, "/xhr/logout", headers=cookie | headers)
@@ -497,7 +498,7 @@ async def test_an_app_with_a_wrong_code_is_not_added(
 async def test_only_the_secret_last_generated_in_this_session_is_added(
     home: House, script: httpx.AsyncClient
 ) -> None:
-    """Nobody adds a secret that the server did not make, nor one of another session."""
+    """A secret that the server did not generate, or generated for another session, is refused."""
     await script.post("/xhr/login", json=RIGHT)
     own = totp.new_secret()
     body = {"secret": own, "token": code_of(home, own)}
@@ -526,7 +527,7 @@ async def test_a_secret_is_of_the_session_that_generated_it(
 
 
 async def test_an_app_is_never_replaced(home: House, script: httpx.AsyncClient) -> None:
-    """A hijacked cookie must not put its own factor in the place of the user's."""
+    """A thief of the cookie must not replace the user's factor."""
     old = await with_app(home, script)
     new = await generated(script)
     for secret in (new, old):
@@ -564,7 +565,7 @@ async def test_an_app_is_removed_with_a_right_code_alone(
 
 
 async def test_wrong_codes_are_counted_here_too(home: House, script: httpx.AsyncClient) -> None:
-    """CVE-2024-21500: a lock of the second factor evaded through another entrance."""
+    """CVE-2024-21500: a lock of the second factor could be evaded through another entrance."""
     secret = await with_app(home, script)
     for _ in range(5):
         answer = await remove(script, json={"token": "000000"})
@@ -593,7 +594,7 @@ async def test_what_is_not_on_is_not_removed(script: httpx.AsyncClient) -> None:
 async def test_deleting_without_a_body_removes_nothing(
     home: House, script: httpx.AsyncClient
 ) -> None:
-    """The original's client sends no body, and no type, where it deletes."""
+    """The original client deletes without a body and a type."""
     await with_app(home, script)
     for options in ({}, {"headers": JSON}, {"headers": {"content-length": "0"}}):
         assert is_error(await remove(script, **options), 400, "bad_request")
@@ -630,7 +631,7 @@ ENDPOINTS_OF_APPS = [("GET", GENERATE), ("HEAD", GENERATE), ("POST", APP), ("DEL
 async def test_nobody_and_the_half_logged_in_change_no_factor(
     home: House, script: httpx.AsyncClient, method: str, path: str
 ) -> None:
-    """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
+    """CVE-2026-32246: a pending session was accepted by another endpoint."""
     pending = await home.opened(level=PENDING)
     for headers in (
         {},
@@ -691,7 +692,7 @@ async def test_options_is_a_204(script: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("path", ["/xhr/session/", "/XHR/session", "/xhr", "/xhr/totp/"])
 async def test_paths_match_exactly(script: httpx.AsyncClient, path: str) -> None:
-    assert (await script.get(path)).status_code == 404  # the router's: here there is no gate
+    assert (await script.get(path)).status_code == 404  # by the router; there is no gate
 
 
 @pytest.mark.parametrize(
@@ -720,7 +721,7 @@ async def test_a_database_that_does_not_answer_is_a_503(
 async def test_what_nobody_foresaw_is_a_500_in_the_same_shape(
     home: House, script: httpx.AsyncClient
 ) -> None:
-    home.accounts.passwords.close()  # the pool refuses every job with an error of its own
+    home.accounts.passwords.close()  # the pool raises its own error for every job
     answer = await script.post("/xhr/login", json=RIGHT)
     assert is_error(answer, 500, "internal_error")
 

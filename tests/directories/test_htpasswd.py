@@ -1,4 +1,4 @@
-"""Users of an htpasswd file: read, read again when it changes, ended when it says so."""
+"""Users of an htpasswd file: reading it, reading it again after changes, and removed users."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def login(accounts: Accounts, name: str, password: str) -> Opened:
 
 
 async def is_live(accounts: Accounts, opened: Opened) -> bool:
-    """Through the cache, as a request asks."""
+    """Whether the session is valid, through the cache, as for a request."""
     credential = opened.token.encode()
     if accounts.live.peek(credential, NOW) is not None:
         return True
@@ -98,8 +98,8 @@ async def test_users_of_the_file_log_in_and_are_changed_there(file: Path) -> Non
 
 
 async def test_a_change_of_the_file_counts_at_the_second_look(file: Path) -> None:
-    """GHSA-x883-2vmg-xwf7: a change in the watched file was seen late. CVE-2026-40934: a password
-    changed there left the sessions alive."""
+    """GHSA-x883-2vmg-xwf7: a change in the watched file took effect late. CVE-2026-40934: sessions
+    survived a change of the password in the file."""
     async with running(file) as accounts:
         alice = await login(accounts, "alice", "first password")
         bob = await login(accounts, "bob", "bobs password")
@@ -286,7 +286,7 @@ def replaced(file: Path) -> None:
 
 
 def written_in_place(file: Path) -> None:
-    """As `rsync --inplace --times` does, with a hash of the same length."""
+    """Overwrite the file like `rsync --inplace --times`, with a hash of the same length."""
     before = file.stat()
     file.write_text(lines(alice="next password", bob="bobs password"))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -1,6 +1,6 @@
-"""What the tests of faults tell: a row of a table each, printed when the run is over.
+"""The report of the fault tests: a table with a row for each, printed at the end of the run.
 
-`make fault` runs the long form: FAULT_ROUNDS says how often a fault is planted.
+`make fault` runs the long form: FAULT_ROUNDS is how often each fault is injected.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from tests.support.origin import OK, Origin, answering
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
 COLUMNS = ("fault", "acknowledged before", "found after", "users saw", "the log said")
-FAULT = "fault"  # the property of a report that holds a row
+FAULT = "fault"  # the property of a test report with a row
 
 Tell = Callable[[str, object, object, str, str], None]
 
 
 @pytest.fixture
 def tell(record_property: Callable[[str, object], None]) -> Tell:
-    """Puts a row into the table: one value for each of COLUMNS."""
+    """Adds a row to the table: one value for each of COLUMNS."""
 
     def row(*values: object) -> None:
         record_property(FAULT, [str(value) for value in values])

@@ -1,4 +1,4 @@
-"""A running Doorward whose storage breaks and is mended: what was acknowledged is found after."""
+"""A running Doorward whose storage fails and recovers: every acknowledged change is still there."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.fault
 
 AT_ONCE = 6
 UNREGULATED = {"enabled": False}
-# From silence being known to an answer: the deadline of an access, and the closing of a connection
-# of a server that does not answer; with room for a busy machine.
+# The time from a detected silence to an answer: the deadline of a query, and closing the connection
+# to a server that does not answer; with a margin for a busy machine.
 NOBODY_WAITS_LONGER_S = 20.0
 
 
@@ -43,7 +43,7 @@ def status_of_login(live: Live, timeout_s: float = 60.0) -> int:
 
 
 def count(live: Live, words: str) -> int:
-    """How many lines of the log have these words."""
+    """The number of log lines with these words."""
     return sum(words in line for line in live.lines())
 
 
@@ -71,7 +71,7 @@ def test_what_was_acknowledged_before_the_process_is_killed_holds_after_a_restar
                         if client.ask(f"{line}Content-Length: 0\r\n\r\n".encode()).status == 204:
                             ended.append(cookie)
             except (OSError, AssertionError):
-                return  # the server is gone, and this was not acknowledged
+                return  # the server has stopped, and this was not acknowledged
 
     def have(number: int) -> bool:
         return min(len(kept), len(ended)) >= number
@@ -112,7 +112,7 @@ def test_a_full_disk_refuses_what_it_cannot_keep_and_ends_nothing(
         assert status_of_login(live) == 200
         assert live.get("/", cookie).status == 200
         log = said(live, "storage_failed", "storage_recovered")
-        # Small writes may succeed in between: they find room that larger ones do not.
+        # Small writes may succeed in between: there may be enough room for them.
         assert 1 <= count(live, "storage_recovered") <= count(live, "storage_failed") <= 4, log
     finally:
         live.stop()
@@ -191,7 +191,7 @@ def test_no_revocation_is_undone_by_a_file_that_replaced_the_database(
 
 @contextmanager
 def stopped(processes: list[int]) -> Iterator[None]:
-    """These processes do nothing meanwhile."""
+    """Stop these processes for the duration of the block."""
     for process in processes:
         os.kill(process, signal.SIGSTOP)
     try:

@@ -1,4 +1,5 @@
-"""Who connected and under which host: believed from listed peers only, read from the right."""
+"""The client and the requested host: forwarded values count only from trusted peers, read from the
+right."""
 
 from __future__ import annotations
 
@@ -21,14 +22,14 @@ BEHIND_A_PROXY = Accept(tuple(ip_network(one) for one in TRUSTED), lambda host: 
 
 
 def through(*headers: Header, peer: str = "10.0.0.1") -> tuple[str, str, str]:
-    """Address, scheme and authority of a request that came over this peer."""
+    """Address, scheme and authority of a request from this peer."""
     request = BEHIND_A_PROXY(arrival(headers=[(b"host", b"app.test"), *headers], peer=peer))
     return request.address_text, request.scheme, request.authority
 
 
 @pytest.mark.parametrize("host", corpus("hosts_refused.txt"), ids=ascii)
 def test_a_malformed_host_is_400(host: bytes) -> None:
-    """CVE-2022-21697, CVE-2024-35225: a host that is checked in one form and used in another."""
+    """CVE-2022-21697, CVE-2024-35225: a host was checked in one form and used in another."""
     with pytest.raises(Unfit) as caught:
         accepted(headers=[(b"host", host)])
     assert caught.value.status == 400
@@ -58,7 +59,7 @@ def test_a_host_is_matched_in_lower_case_without_port(host: bytes, matched: str)
 
 
 def test_a_host_that_no_route_answers_for_is_421() -> None:
-    """CVE-2026-77560: a lookup that misses is no permission."""
+    """CVE-2026-77560: an unknown host counted as permission."""
     with pytest.raises(Unfit) as caught:
         Accept((), lambda host: False)(arrival())
     assert caught.value.status == 421
@@ -68,7 +69,7 @@ def test_an_absolute_target_names_the_host_that_was_asked() -> None:
     assert accepted(b"http://app.test/x?y").target == b"/x?y"
     assert accepted(b"http://APP.test").target == b"/"
     assert accepted(b"http://app.test?x").target == b"/?x"
-    other = accepted(b"http://other.test:81/x")  # RFC 9112 3.2.2: whatever Host says
+    other = accepted(b"http://other.test:81/x")  # RFC 9112 3.2.2: Host is ignored
     assert (other.host, other.authority) == ("other.test", "other.test:81")
     for target in (b"http:///x", b"http://u:p@app.test/", b"ftp://app.test/", b"http://a b/"):
         with pytest.raises(Unfit):
@@ -85,8 +86,8 @@ def test_a_method_is_a_token(method: bytes) -> None:
 
 
 def test_a_stranger_is_believed_nothing() -> None:
-    """CVE-2023-36456, CVE-2024-21494, CVE-2024-21498, CVE-2024-21499: forwarded headers believed
-    from anyone; CVE-2026-40575: a client's own X-Forwarded-Uri."""
+    """CVE-2023-36456, CVE-2024-21494, CVE-2024-21498, CVE-2024-21499: forwarded headers were
+    trusted from any peer; CVE-2026-40575: a client's own X-Forwarded-Uri."""
     said: list[Header] = [
         (b"x-forwarded-for", b"203.0.113.9"),
         (b"x-forwarded-proto", b"https"),
@@ -126,8 +127,8 @@ def test_a_stranger_is_believed_nothing() -> None:
     ],
 )
 def test_a_trusted_chain_is_read_from_the_right(chain: bytes, address: str) -> None:
-    """CVE-2024-47070: an unparseable X-Forwarded-For is an error of nobody's; the hop that passed
-    it on is as far as one can see."""
+    """CVE-2024-47070: an X-Forwarded-For that could not be parsed bypassed the login. Here, the hop
+    that passed it on counts as the client."""
     assert through((b"x-forwarded-for", chain))[0] == address
 
 
@@ -137,7 +138,7 @@ def test_a_chain_over_several_lines_is_one_chain() -> None:
 
 
 def test_a_trusted_peer_is_known_in_its_mapped_form_too() -> None:
-    """GHSA-7jmw-8259-q9jx: IPv4-mapped IPv6 misses an IP list."""
+    """GHSA-7jmw-8259-q9jx: IPv4-mapped IPv6 bypassed a list of addresses."""
     assert through((b"x-forwarded-for", b"203.0.113.9"), peer="::ffff:10.0.0.1")[0] == "203.0.113.9"
 
 
@@ -162,7 +163,7 @@ def test_a_trusted_peer_tells_the_scheme(said: bytes, scheme: str) -> None:
 @pytest.mark.parametrize("said", [b"javascript", b"", b"h2", b"https:", b"https, ", b"https;a=b"])
 @pytest.mark.parametrize("name", [b"x-forwarded-proto", b"forwarded"])
 def test_an_unknown_scheme_is_refused_and_never_taken_for_http(name: bytes, said: bytes) -> None:
-    """CVE-2024-21499: a scheme that is none."""
+    """CVE-2024-21499: an invalid scheme."""
     value = b'proto="%b"' % said if name == b"forwarded" else said
     with pytest.raises(Unfit) as caught:
         through((name, value))
@@ -177,7 +178,7 @@ def test_a_trusted_peer_tells_the_host_and_it_is_checked_like_one() -> None:
         through((b"x-forwarded-host", b"evil.test/@wiki.test"))
 
 
-# One reading for every header of a proxy
+# Every header of a proxy has one reading
 
 BELIEVING = Accept(
     tuple(ip_network(one) for one in TRUSTED),
@@ -201,11 +202,11 @@ def told(*headers: Header, accept: Accept = BELIEVING, host: bytes = b"app.test"
 def test_several_lines_of_one_header_agree_or_are_refused(
     name: bytes, values: tuple[bytes, bytes]
 ) -> None:
-    """One of them may be the client's, and proxies disagree about which is first."""
+    """One of them may be the client's, and proxies disagree about the order."""
     one, other = values
     alone = told((name, one)).hop
     assert told((name, one), (name, one)).hop == alone
-    assert told((name, other + b", " + one)).hop == alone  # the nearest proxy writes last
+    assert told((name, other + b", " + one)).hop == alone  # the nearest proxy's is last
     assert told((name, other + b" ," + one), (name, one)).hop == alone
     for lines in ([one, other], [other, one], [one, b""], [one, one, other]):
         with pytest.raises(Unfit) as caught:
@@ -214,7 +215,7 @@ def test_several_lines_of_one_header_agree_or_are_refused(
 
 
 def test_every_header_of_a_proxy_that_is_read_has_one_reading() -> None:
-    """A header that is added to those that are read belongs in the table above."""
+    """A new header has to be added to the table above."""
     proxies = {name for name, fate in _READ.items() if fate.name.startswith("FORWARDED")}
     assert proxies == TOLD.keys() | {b"forwarded", b"x-forwarded-for"}
 
@@ -225,7 +226,7 @@ def test_every_header_of_a_proxy_that_is_read_has_one_reading() -> None:
         (b"app.test:81", [], "81"),
         (b"app.test:081", [], "81"),
         (b"app.test", [], "80"),
-        (b"app.test", [(b"x-forwarded-proto", b"https")], "8443"),  # as public_url says
+        (b"app.test", [(b"x-forwarded-proto", b"https")], "8443"),  # as in public_url
         (b"other.test", [(b"x-forwarded-proto", b"https")], "443"),
         (b"app.test", [(b"x-forwarded-host", b"app.test:90")], "90"),
         (b"app.test:81", [(b"x-forwarded-host", b"other.test")], "80"),

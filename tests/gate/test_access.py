@@ -1,4 +1,5 @@
-"""Access tokens on proxied paths, where their dialect is on: what they open, and that they stay."""
+"""Access tokens on proxied paths, if their dialect is enabled: what they allow, and that they are
+not forwarded."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ FOREIGN = jwt.encode({"sub": 1, "session": "x", "iat": 1, "exp": 2**31}, "k" * 3
 
 @pytest.fixture
 async def front(fronts: Build) -> Front:
-    """By default a link logs nobody in."""
+    """By default, a link does not log in."""
     return await fronts(access=ACCESS, dialects={"datepoll": {}})
 
 
@@ -121,7 +122,7 @@ PAGE = "http://app.test/page"
 async def test_it_is_taken_out_of_a_header_that_repeats_an_address(
     front: Front, name: bytes, sent: str, passed: str
 ) -> None:
-    """A browser names the page of a link to what that page loads."""
+    """A browser sends the address of a page to everything that the page loads."""
     good = token(front, await front.opened())
     before, after = (b"x-before", b"a"), (b"x-token", b"token=z")
     line = (name, sent.replace("OURS", good).encode())
@@ -159,7 +160,7 @@ async def test_an_application_s_own_token_is_left_alone(linked: Front, target: s
 
 
 async def test_one_under_another_name_is_the_application_s(linked: Front) -> None:
-    """What we never wrote there we do not take from there."""
+    """Doorward only removes tokens in the parameter that it uses."""
     good = token(linked, await linked.opened())
     assert (await linked.get(f"/?access={good}")).status == 401
     assert (await linked.get(f"/public/?Token={good}")).status == 200
@@ -254,7 +255,7 @@ async def test_whom_it_stands_for_is_asked_at_each_use(linked: Front) -> None:
 
 
 async def test_a_token_of_another_user_s_number_opens_nothing(linked: Front) -> None:
-    """What a database restored from elsewhere could make of it."""
+    """This could happen with a database restored from elsewhere."""
     alice, bob = await linked.opened(), await linked.opened("bob")
     claims = jwt.decode(token(linked, alice), options={"verify_signature": False})
     tokens = linked.accounts.access.tokens
@@ -267,12 +268,12 @@ async def test_a_token_of_another_user_s_number_opens_nothing(linked: Front) -> 
 
 @pytest.mark.parametrize("form", [b"access %b", b";access %b", b'"access %b"', b"\0access %b"])
 async def test_the_id_that_a_token_names_is_no_cookie(linked: Front, form: bytes) -> None:
-    """CVE-2024-47616: what stands for a token in memory opens nothing when somebody sends it."""
+    """CVE-2024-47616: the cache key of a token must not work as a credential."""
     opened = await linked.opened()
     good = token(linked, opened)
     assert (await linked.get("/", bearer(good))).status == 200
     forged = b"doorward=" + form % opened.session.id.encode()
-    refused = 400 if b"\0" in form else 401  # no server may let that through
+    refused = 400 if b"\0" in form else 401  # no server may allow this
     assert (await linked.get("/", (b"cookie", forged))).status == refused
     assert (await linked.get("/.doorward/account", (b"cookie", forged))).status in (303, refused)
     if refused == 400:

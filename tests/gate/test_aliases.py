@@ -1,5 +1,5 @@
-"""Forward-auth at the endpoints of other programs: these read and answer as theirs do, and allow
-what the rules allow."""
+"""Forward-auth at the endpoints of other programs: they behave like the original endpoints, and
+allow what the rules allow."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PORTAL = "https://auth.example.com"
 
 
 def by_host(method: str = "GET", target: str = "/", host: str = SITE) -> list[Header]:
-    """As nginx names a request that was set up as the handbook of oauth2-proxy says."""
+    """The headers of an nginx that is configured as in oauth2-proxy's documentation."""
     uri = target.encode("latin-1")
     return [(b"host", host.encode()), (b"x-real-ip", b"203.0.113.9"), (b"x-forwarded-uri", uri)]
 
@@ -53,8 +53,8 @@ FORWARDED, ORIGINAL = asked_by(forwarded), asked_by(original)
 
 @dataclass(frozen=True)
 class Row:
-    """How one endpoint is asked, and what it answers: when allowed, to a window and to a program
-    of nobody's."""
+    """How one endpoint is called, and its answers: if allowed, and without a session to a browser
+    window and to a program."""
 
     path: str
     named: Callable[..., list[Header]]
@@ -154,7 +154,7 @@ async def test_every_alias_refuses_by_the_rules_and_from_strangers(fronts: Build
 async def test_a_lookalike_of_a_name_that_the_answer_sets_is_refused(
     fronts: Build, row: Row, between: str
 ) -> None:
-    """CVE-2026-52845, CVE-2025-64484: the front proxy would pass it on beside the real one."""
+    """CVE-2026-52845, CVE-2025-64484: the front proxy would forward it next to the real one."""
     front = await build(fronts)
     name = next(one.header for one in PRESETS[row.preset] if one.value == "username")
     changed = name.replace("-", between).encode()
@@ -194,7 +194,7 @@ async def test_an_alias_serves_its_own_endpoints_alone(fronts: Build, word: str)
 
 
 def test_every_alias_that_is_built_is_asked_here() -> None:
-    """The kind: a new one cannot escape what is asked of all of them."""
+    """A new alias cannot escape these tests."""
     assert tuple(ALIASES) == tuple(ROWS) == WORDS
     built = {path for rows in ALIASES.values() for path, _ in rows}
     asked_here = {row.path for rows in ROWS.values() for row in rows}
@@ -278,7 +278,7 @@ FORGED: list[tuple[str, list[Header]]] = [
 async def test_where_host_names_the_request_a_client_cannot_name_another(
     fronts: Build, forged: list[Header]
 ) -> None:
-    """CVE-2026-40575: nginx passes on whatever a client sends beside what it sets."""
+    """CVE-2026-40575: nginx forwards a client's headers in addition to its own."""
     rules = [{"host": "*.sister.test", "require": "public"}, *RULES]
     front = await build(fronts, access={"rules": rules})
     assert (await asked(front, BY_HOST, "/", *forged)).status in (400, 401)
@@ -291,7 +291,7 @@ async def test_where_host_names_the_request_a_client_cannot_name_another(
 async def test_where_host_names_the_request_no_other_header_names_it_for_an_unlisted_host(
     fronts: Build, host: str, named: Callable[..., list[Header]]
 ) -> None:
-    """nginx's default server answers under any name, and passes on what a client says of it."""
+    """nginx's default server answers under any name, and forwards the client's headers."""
     front = await build(fronts)
     lines = [line for line in named(target="/public/") if line[0] != b"host"]
     lines += [(b"host", host.encode()), (b"x-real-ip", b"203.0.113.9")]
@@ -308,7 +308,7 @@ async def test_where_host_names_the_request_its_client_is_in_x_real_ip(fronts: B
     assert (await asked(front, BY_HOST, "/inside/", inside)).status == 401
     lines = [(b"host", SITE.encode()), (b"x-forwarded-uri", b"/public/"), inside]
     assert (await ask(front.app, scope("/oauth2/auth", lines, peer=PROXY))).status == 400
-    lines.append((b"x-real-ip", b"unix:"))  # what nginx says of a client by a Unix socket
+    lines.append((b"x-real-ip", b"unix:"))  # nginx's value for a client over a Unix socket
     assert (await ask(front.app, scope("/oauth2/auth", lines, peer=PROXY))).status == 400
 
 
@@ -366,7 +366,7 @@ async def test_a_path_leads_back_to_the_host_that_was_asked(fronts: Build) -> No
 
 
 async def test_user_information_is_told_to_the_user_alone(fronts: Build) -> None:
-    """CVE-2024-39315: it had tokens in it."""
+    """CVE-2024-39315: it contained tokens."""
     front = await build(fronts)
     emails = (Email("alice@example.com", True),)
     cookie = front.cookie(await front.opened(groups=("a", "b"), emails=emails))

@@ -1,4 +1,5 @@
-"""API tokens as requests carry them: what one opens, what it never opens, that it stays here."""
+"""API tokens in requests: what they allow, what they never allow, and that they are not
+forwarded."""
 
 from __future__ import annotations
 
@@ -41,8 +42,8 @@ def api_key(text: str) -> Header:
 
 
 async def made(front: Front, name: str = "alice", **more: Any) -> MadeToken:
-    """A token of a user, who is made when there is none yet. `scope` and `life_s` as of a new one;
-    the rest is the user's."""
+    """Create a token, and its user if there is none yet. `scope` and `life_s` are the token's; the
+    rest is the user's."""
     new = {key: more.pop(key) for key in ("scope", "life_s") if key in more}
     user = (await front.opened(name, **more)).session.user
     return await front.accounts.api_tokens.add_token(
@@ -55,7 +56,7 @@ def user_at(front: Front) -> list[bytes]:
 
 
 def leaks(front: Front, text: str) -> bool:
-    """Whether an application ever saw the token, or its base64."""
+    """Whether an application ever got the token, or its base64."""
     sent = b"".join(front.origin.heads)
     return any(
         part in sent
@@ -66,7 +67,7 @@ def leaks(front: Front, text: str) -> bool:
 
 @pytest.fixture
 async def keyed(fronts: Build, origin: Origin) -> Front:
-    """One whose route takes tokens in X-Api-Key."""
+    """A front whose route accepts tokens in X-Api-Key."""
     return await fronts(
         access=ACCESS, routes=[{"upstream": origin.url, "api_key_header": "X-Api-Key"}]
     )
@@ -144,7 +145,7 @@ async def test_a_key_of_the_applications_own_goes_on(keyed: Front) -> None:
 async def test_a_token_is_a_carrier_alone_and_nowhere_else(
     keyed: Front, lines: list[Header], status: int
 ) -> None:
-    """CVE-2024-47616: a token made for one purpose accepted for another."""
+    """CVE-2024-47616: a token made for one purpose was accepted for another."""
     token = await made(keyed)
     await keyed.opened("bob")
     raw = token.text.encode()
@@ -159,7 +160,7 @@ async def test_a_token_is_a_carrier_alone_and_nowhere_else(
 
 
 async def test_a_wrong_token_is_nobody_and_stays_here(keyed: Front) -> None:
-    """It is of our form: nothing but a slip away from one that counts."""
+    """It has Doorward's form, so it may be a mistyped valid token."""
     good = keyed.cookie(await keyed.opened())
     for line in (bearer(WRONG), basic("alice", WRONG), api_key(WRONG)):
         for _ in range(2):  # from storage, then from memory
@@ -178,7 +179,7 @@ async def test_a_token_beside_the_cookie_of_another_user_is_refused(front: Front
 
 
 async def test_a_token_goes_before_the_cookie_of_its_user(front: Front) -> None:
-    """What is narrowed stays narrow."""
+    """The token's scope must keep applying."""
     token = await made(front, scope=TokenScope(routes=("/wiki",)))
     cookie = front.cookie(await front.opened())
     for _ in range(2):
@@ -193,7 +194,7 @@ async def test_a_forged_cookie_beside_a_token_changes_nothing(front: Front) -> N
         assert (await front.get("/", bearer(token.text), forged)).status == 200
 
 
-# What it opens
+# What it allows
 
 SCOPES: dict[str, TokenScope] = {
     "everything": TokenScope(),
@@ -213,8 +214,8 @@ RULES = [
     {"path": "/strict/*", "require": "two_factor"},
     {"path": "/strict-with-tokens/*", "require": "two_factor", "tokens": True},
 ]
-# What each level opens under each rule, by path. A token opens what a session does, but where a
-# second factor is wanted.
+# What each level allows under each rule, by path. A token allows the same as a session, except
+# where a second factor is required.
 BY_LEVEL = {
     "/public/x": {"nobody": 200, "full": 200, "two_factor": 200, "token": 200},
     "/closed/x": {"nobody": 403, "full": 403, "two_factor": 403, "token": 403},
@@ -266,7 +267,7 @@ async def test_the_table_of_scopes_rules_and_levels(fronts: Build) -> None:
         for path, expected in BY_LEVEL.items():
             status = expected["token"] if path in WITHIN[name] else 403
             if path == "/public/x":
-                status = 200  # anybody may; the application is told of nobody
+                status = 200  # public; the application gets no user name
             for _ in range(2):  # from storage, then from memory
                 answer = await front.get(path, bearer(token.text))
                 assert answer.status == status, (name, path)
@@ -280,8 +281,8 @@ DIALECTS = {"xhr": {}, "alekeagle": UNLIMITED, "datepoll": {}, "rocketchat": UNL
 
 
 async def test_a_token_never_opens_paths_of_our_own(fronts: Build) -> None:
-    """Neither a page, nor an API, nor anything that guards an account, whatever it is carried in:
-    each answers as if it was not there."""
+    """Neither pages nor APIs nor anything that protects an account, whatever the carrier: each
+    answers as if the token was not there."""
     front = await fronts(dialects=DIALECTS)
     token = await made(front, super_admin=True)
     assert (await front.get("/", bearer(token.text))).status == 200, "memory knows it"
@@ -345,7 +346,7 @@ def test_a_route_of_a_scope_covers_what_is_beneath_it(
 
 
 def test_a_session_without_a_scope_opens_nothing() -> None:
-    """As storage might tell of a level that only tokens have."""
+    """As if storage contained a level that only tokens have."""
     compiled = CompiledScope(None)
     assert not compiled.covers_all and not compiled.covers(accepted(b"/"))
 
@@ -382,7 +383,7 @@ async def test_a_method_cannot_be_asked_for_by_another(front: Front) -> None:
 
 @pytest.mark.parametrize("way", ["revoke", "revoke_all", "ban", "disable", "delete", "expiry"])
 async def test_a_token_ends_in_memory_at_once(front: Front, way: str) -> None:
-    """CVE-2025-29928: revoked, and let through by who had it in memory."""
+    """CVE-2025-29928: a process that had it in memory still accepted a revoked token."""
     token = await made(front, life_s=100.0)
     for line in (bearer(token.text), basic("alice", token.text)):
         assert (await front.get("/", line)).status == 200
@@ -413,7 +414,7 @@ async def test_other_sessions_of_the_user_stay_in_memory(front: Front) -> None:
 
 
 async def test_no_worker_lets_a_revoked_token_through(front: Front) -> None:
-    """Two hundred rounds; who revokes is a third process."""
+    """Two hundred rounds; a third process revokes."""
     settings = front.app._settings
     async with Application(settings, front.clock) as second:
         for number in range(200):
@@ -441,7 +442,7 @@ async def test_wrong_tokens_lock_their_network_alone(fronts: Build) -> None:
 
 
 async def test_one_wrong_token_counts_once_a_minute(fronts: Build) -> None:
-    """A program with a token that was mistyped asks again and again, and locks nobody out."""
+    """A program with a mistyped token keeps sending it, which must not lock anybody out."""
     front = await fronts(access=ACCESS, regulation={"network_attempts": 3})
     for _ in range(10):
         assert (await front.get("/", bearer(WRONG))).status == 401
@@ -484,7 +485,7 @@ async def test_silent_storage_makes_no_token_a_wrong_one(front: Front) -> None:
 
 
 async def test_a_miss_is_one_query_by_an_index(front: Front) -> None:
-    """However many tokens there are."""
+    """The number of tokens does not matter."""
     token = await made(front)
     database = sqlite3.connect(front.app._settings.data_dir / "doorward.db")
     with closing(database):

@@ -1,4 +1,4 @@
-"""Routes and rules as tables: which one applies, what it asks, and what somebody then hears."""
+"""Routes and rules as tables: which one applies, what it requires, and the answer."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_hosts_are_compared_without_case_or_port() -> None:
     ],
 )
 def test_networks_are_the_clients_in_either_family(peer: str, expected: Verdict) -> None:
-    """GHSA-7jmw-8259-q9jx: IPv4-mapped IPv6 misses an IP list."""
+    """GHSA-7jmw-8259-q9jx: IPv4-mapped IPv6 bypassed a list of addresses."""
     table = rules({"networks": ["10.0.0.0/8", "2001:db8::/32"], "require": "public"})
     assert verdict(table, None, peer=peer) is expected
 
@@ -209,7 +209,7 @@ def test_a_host_or_path_without_a_route_is_nowhere() -> None:
     assert table.locate(request, b"/other") is None
 
 
-# What is heard of it
+# Answers
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PROPFIND"])
@@ -239,7 +239,7 @@ async def test_somebody_who_may_not_hears_403(front: Front) -> None:
 
 @pytest.mark.parametrize("agent", [b"kube-probe/1.0", b"GoogleHC/1.0", b"ELB-HealthChecker/2.0"])
 async def test_no_user_agent_opens_anything(front: Front, agent: bytes) -> None:
-    """CVE-2026-34457: a health check's user agent accepted on any path."""
+    """CVE-2026-34457: the User-Agent of a health check was accepted on any path."""
     assert (await front.get("/", (b"user-agent", agent))).status == 401
 
 

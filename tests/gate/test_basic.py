@@ -1,4 +1,4 @@
-"""Name and password by Basic, where a rule or a route asks for them."""
+"""Name and password by Basic, if a rule or a route asks for them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def front(fronts: Build) -> Front:
 
 
 def count_hashes(front: Front, monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """A list that grows with each verification of a password in the server."""
+    """A list that grows with each password that the server verifies."""
     assert front.app._accounts is not None
     passwords, counted = front.app._accounts.passwords, list[object]()
     verify = passwords.verify
@@ -97,7 +97,8 @@ async def test_a_real_password_opens_what_asks_for_it(front: Front, name: str) -
 async def test_a_password_counts_nowhere_else_and_stays_here_where_it_is_asked_for(
     front: Front,
 ) -> None:
-    """`basic: true` without passwords asks for tokens: whatever comes is not for an application."""
+    """`basic: true` without passwords asks for tokens: other credentials are not for the
+    application."""
     line = basic("alice", PASSWORD)
     assert (await front.get("/dav/x", line)).status == 200, "memory knows it"
     for path in ("/git/x", "/strict/x"):
@@ -119,7 +120,7 @@ async def test_a_wrong_password_is_nobody(front: Front) -> None:
         basic("alice", "x" * 2000),
         (b"authorization", b"Basic " + base64.b64encode(b"alice")),
         (b"authorization", b"Basic " + base64.b64encode(b"\xff\xfe:\xff")),
-        # What cannot be read here may be read by an application, and be a password still.
+        # An application may be able to read what Doorward cannot, and it may still be a password.
         (b"authorization", b"Basic !!!"),
         (b"authorization", b"Basic YWxpY2U6Y29ycmVjdCBob3JzZQ"),
         (b"authorization", b"basic\t" + base64.b64encode(b"alice:x")),
@@ -171,7 +172,7 @@ async def test_one_hash_is_enough_for_many_files(
 async def test_what_ends_for_others_costs_no_hash(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every revocation on the host has memory read the news first."""
+    """After every revocation on the host, the feed is read first."""
     counted, line = count_hashes(front, monkeypatch), basic("alice", PASSWORD)
     for number in range(5):
         other = await front.opened(f"user{number}")
@@ -183,7 +184,7 @@ async def test_what_ends_for_others_costs_no_hash(
 async def test_a_wrong_password_costs_its_hashes_once_a_minute(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program with an old password asks again and again, and locks nobody out by that."""
+    """A program with an old password keeps sending it, which must not lock anybody out."""
     counted = count_hashes(front, monkeypatch)
     for _ in range(20):
         assert (await front.get("/dav/x", basic("alice", "an old one"))).status == 401
@@ -203,7 +204,8 @@ async def test_guessing_is_regulated_as_at_the_login_page(front: Front) -> None:
 
 
 async def test_what_one_network_did_says_nothing_of_another(front: Front) -> None:
-    """A lock-out there does not reach the user here; what was right here does not pass there."""
+    """A lock-out in one network does not affect the user in another, and a success in one does not
+    count in the other."""
     line, elsewhere = basic("alice", PASSWORD), {"peer": "198.51.100.9"}
     assert (await front.get("/dav/x", line)).status == 200
     for number in range(5):
@@ -232,7 +234,7 @@ CHANGES: dict[str, Any] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_a_change_to_the_user_ends_it_at_once(front: Front, change: str) -> None:
-    """CVE-2026-40934: what an old password opened stayed open."""
+    """CVE-2026-40934: sessions of an old password stayed valid."""
     line = basic("alice", PASSWORD)
     assert (await front.get("/dav/x", line)).status == 200
     await CHANGES[change](front)
@@ -240,7 +242,7 @@ async def test_a_change_to_the_user_ends_it_at_once(front: Front, change: str) -
 
 
 async def test_a_user_with_a_second_factor_needs_a_token(front: Front) -> None:
-    """An entrance that forgets the second factor makes it worth nothing."""
+    """Otherwise Basic would bypass the second factor."""
     await with_totp(front)
     for path in ("/dav/x", "/git/x", "/strict/x"):
         assert (await front.get(path, basic("alice", PASSWORD))).status == 401
@@ -265,7 +267,7 @@ async def test_nothing_in_memory_is_the_password(front: Front) -> None:
 
 
 async def test_two_users_of_one_password_are_two(front: Front) -> None:
-    """CVE-2026-71326: outcomes shared under a key that two credentials have."""
+    """CVE-2026-71326: two credentials shared a cache key, and so a result."""
     await front.opened("bob")
     await front.opened("alice:correct")
     for name in ("alice", "bob", "alice", "bob"):
@@ -295,7 +297,7 @@ async def test_it_opens_no_path_of_our_own(front: Front) -> None:
 
 
 async def test_what_is_open_goes_on_when_the_password_is_looked_at_again(front: Front) -> None:
-    """A stream is decided on again when its session is over, and goes on with the same one."""
+    """When its session expires, a stream is decided on again, and continues with the same one."""
     assert front.app._accounts is not None
     find, client = front.app._accounts.basic.find, ClientInfo("192.0.2.1", "")
     first = (await find(b"alice", PASSWORD.encode(), client, front.clock())).session

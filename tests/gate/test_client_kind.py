@@ -1,4 +1,4 @@
-"""Person or program: what real clients send, and the answer that each of them can use."""
+"""Person or program: the headers of real clients, and the answer that each of them can use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fetch(mode: str, dest: str, site: str = "same-origin") -> str:
     return f"Sec-Fetch-Site: {site}\nSec-Fetch-Mode: {mode}\nSec-Fetch-Dest: {dest}\n"
 
 
-# Name, method, header lines as the client sends them, and who that is.
+# Name, method, header lines as the client sends them, and the kind of client.
 CLIENTS: list[tuple[str, str, str, ClientKind]] = [
     # Windows of browsers
     ("Chrome", "GET", fetch("navigate", "document", "none") + f"Accept: {CHROME}", NAVIGATION),
@@ -73,7 +73,7 @@ CLIENTS: list[tuple[str, str, str, ClientKind]] = [
     ("A frame of a frameset", "GET", fetch("navigate", "frame"), FRAME),
     ("An embedded PDF", "GET", fetch("navigate", "embed"), FRAME),
     ("An object", "GET", fetch("navigate", "object"), FRAME),
-    # What pages load
+    # Resources of pages
     ("An image", "GET", fetch("no-cors", "image") + f"Accept: {IMAGES}", PROGRAM),
     ("An image over plain http", "GET", f"Accept: {IMAGES}", PROGRAM),
     ("A video", "GET", fetch("no-cors", "video") + "Accept: */*", PROGRAM),
@@ -142,7 +142,7 @@ CLIENTS: list[tuple[str, str, str, ClientKind]] = [
         "User-Agent: Mozilla/5.0 (Windows NT; en-US) WindowsPowerShell/5.1",
         PROGRAM,
     ),
-    # Disks, calendars, feeds, probes
+    # WebDAV, calendars, feeds, probes
     ("WebDAV of macOS", "PROPFIND", "User-Agent: WebDAVFS/3.0.0\nAccept: */*", PROGRAM),
     ("WebDAV of Windows", "PROPFIND", "User-Agent: Microsoft-WebDAV-MiniRedir/10.0", PROGRAM),
     ("davfs2", "PROPFIND", "User-Agent: davfs2/1.6.1 neon/0.32.2\nDepth: 0", PROGRAM),
@@ -173,7 +173,7 @@ CLIENTS: list[tuple[str, str, str, ClientKind]] = [
     ("Prometheus", "GET", "Accept: text/plain;version=0.0.4;q=0.5,*/*;q=0.1", PROGRAM),
     ("UptimeRobot", "HEAD", "User-Agent: Mozilla/5.0+(compatible; UptimeRobot/2.0)", PROGRAM),
     ("An API client of a framework", "GET", "Accept: application/json, text/html;q=0.9", PROGRAM),
-    # Odd ones
+    # Unusual clients
     ("No page, please", "GET", "Accept: text/html;q=0, */*", PROGRAM),
     ("A weight that is none", "GET", "Accept: text/html;q=x", PROGRAM),
     (
@@ -206,7 +206,7 @@ def test_every_client_gets_what_it_can_use(method: str, headers: str, expected: 
 
 @pytest.fixture
 async def strict(fronts: Build) -> Front:
-    """Everything needs a login or more, and the application is down."""
+    """Everything requires a login or more, and the application is down."""
     rules = [
         {"path": "/admin/*", "groups": ["admins"]},
         {"path": "/down/*", "require": "public"},
@@ -226,7 +226,7 @@ def kind(answer: object) -> str:
 async def test_whatever_is_refused_is_told_in_the_form_that_the_client_can_use(
     strict: Front, target: str
 ) -> None:
-    """The kind: 404 of ours, 502, 403 and 400, to each of those clients."""
+    """Doorward's own 404, 502, 403 and 400, for each of those clients."""
     session = strict.cookie(await strict.opened())
     for name, method, headers, who in CLIENTS:
         if method in ("HEAD", "OPTIONS") or b"upgrade" in dict(lines(headers)):
@@ -264,7 +264,7 @@ async def test_a_form_that_cannot_be_kept_gets_a_page_that_says_so(
 
 
 async def test_a_frame_gets_a_page_whose_link_opens_the_login_in_the_window(strict: Front) -> None:
-    """The login page itself opens in no frame, and a browser would show an empty one."""
+    """The login page does not open in frames; a browser would show an empty frame."""
     answer = await strict.get("/wiki/part", *lines(fetch("navigate", "iframe")), REFERER)
     page = answer.body.decode()
     assert answer.status == 401
@@ -283,12 +283,12 @@ async def test_the_link_never_leads_where_another_site_likes(strict: Front, refe
 
 
 def test_one_file_reads_who_asks() -> None:
-    """The kind: nobody else looks at these headers, but for the format of metrics."""
+    """No other file reads these headers, except for the format of metrics."""
     source = Path(__file__).parents[2] / "proxy" / "doorward"
     texts = {
         path.relative_to(source).as_posix(): path.read_text().lower()
         for path in source.rglob("*.py")
-        if path != source / "http1" / "heads.py"  # which knows their names alone
+        if path != source / "http1" / "heads.py"  # which only knows their names
         if "doctor" not in path.parts  # which sends them
     }
 

@@ -1,4 +1,4 @@
-"""Our cookie on the wire: taken out whatever stands beside it, and everything else left alone."""
+"""Doorward's cookie in requests: it is always removed, and everything else is left unchanged."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_cookie_names_have_a_case(name: bytes) -> None:
 
 
 def test_on_https_only_the_host_bound_name_counts() -> None:
-    """CVE-2024-28233: a sibling domain can set the plain name, and not the `__Host-` one."""
+    """CVE-2024-28233: a sibling domain can set the plain name, but not the `__Host-` one."""
     assert SECURE.take([b"doorward=" + TOKEN])[0] == ()
     assert SECURE.take([b"__Host-doorward=" + TOKEN])[0] == (TOKEN,)
 
@@ -80,7 +80,7 @@ def test_on_https_only_the_host_bound_name_counts() -> None:
 async def test_our_cookie_twice_is_nobody_and_every_variant_is_ended(
     front: Front, lines: list[bytes]
 ) -> None:
-    """CVE-2026-25748: a malformed cookie is nobody, and not a request without identity."""
+    """CVE-2026-25748: a malformed cookie bypassed the login."""
     signed = front.signed(await front.opened())
     cookies = [(b"cookie", line.replace(b"%b", signed)) for line in lines]
     answer = await front.get("/", *cookies)
@@ -194,7 +194,7 @@ def test_the_usual_line_is_split_as_any_line_is(
 
 
 def test_the_line_that_sets_it() -> None:
-    """CVE-2022-23555's kin: bound to the host, out of reach of scripts and of other sites."""
+    """As for CVE-2022-23555: bound to the host, and inaccessible to scripts and other sites."""
     assert SECURE.set_line("v", None) == (
         b"set-cookie",
         b"__Host-doorward=v; Path=/; HttpOnly; SameSite=Lax; Secure",
@@ -224,7 +224,7 @@ def test_lines_that_end_it_name_the_host_and_its_parents(host: str, domains: lis
     ] == domains
 
 
-# What an application may set
+# Cookies that an application may set
 
 BASES = [
     b"doorward",
@@ -268,7 +268,7 @@ def test_an_application_cannot_set_a_cookie_of_any_doorward(base: bytes, spellin
 
 
 def test_no_cookie_that_a_doorward_sets_is_one_that_an_application_may() -> None:
-    """Whatever is added to `Cookies`: its lines are reserved by their own rule, on every site."""
+    """Also for new cookies in `Cookies`: their names are reserved on every site."""
     every = [
         Cookies(secure, name=name, prefers_default=default)
         for secure in (True, False)
@@ -346,7 +346,7 @@ def test_a_name_that_is_no_token_is_refused(tmp_path: Path, name: str) -> None:
 )
 @pytest.mark.parametrize("with_session", [True, False])
 def test_the_note_of_a_known_browser_never_passes(name: bytes, with_session: bool) -> None:
-    """Where a login endpoint lies among the application's paths, it comes to those as well."""
+    """If a login endpoint is among the application's paths, browsers send the cookie there, too."""
     note = name + b"=1800000000." + b"A" * 43
     own = b"sid" if b"sid" in name else b"doorward"
     session = b"; " + own + b"=" + TOKEN if with_session else b""

@@ -1,4 +1,4 @@
-"""`explain` says what the server does, because the same code decides."""
+"""`explain` reports what the server does, because the same code decides."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WIKI = [{"path": "/wiki/x", "require": "deny"}]
 
 @dataclass
 class Known:
-    """Who may ask: users with the cookie of a session of theirs. Nobody has none."""
+    """Users with the cookie of a session. A client without a user has no cookie."""
 
     front: Front
     people: dict[str, tuple[User, Header, bool]]

@@ -1,4 +1,4 @@
-"""The facts of a request are a function of its bytes: they are kept for bytes that come again."""
+"""The facts of a request only depend on its bytes, so they can be cached by bytes."""
 
 from __future__ import annotations
 
@@ -66,8 +66,7 @@ VALUES = st.sampled_from(
 def test_facts_are_the_same_whenever_they_are_read(
     lines: list[Header], target: bytes, peer: str
 ) -> None:
-    """The kind: what depends on the moment must not be among them. Only the id of a request does,
-    and is replaced."""
+    """Facts must not depend on the time. Only a request's id does, and it is replaced."""
     values = {"trusted_proxies": ["198.51.100.0/24"], "routes": [{"upstream": "http://a:1"}]}
     parts = gate(settings_from(values, Path()))
     headers = [(b"host", b"a"), *lines]

@@ -1,4 +1,4 @@
-"""The gate as a whole: whatever breaks on the way to a decision ends as nobody (promise 1)."""
+"""The gate as a whole: any error on the way to a decision counts as no session (promise 1)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.wire import values_of
 
 
 def break_storage(front: Front, folder: Any) -> None:
-    """From here on no query succeeds."""
+    """Make every query fail from now on."""
     with closing(sqlite3.connect(folder / "doorward.db")) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         for (name,) in tables.fetchall():
@@ -33,7 +33,7 @@ def break_storage(front: Front, folder: Any) -> None:
 async def test_while_storage_is_silent_a_session_is_unknown_and_not_nobodys(
     front: Front, tmp_path: Any
 ) -> None:
-    """A 401 would tell a program to throw its token away."""
+    """A 401 would make a program discard its token."""
     session = front.cookie(await front.opened())
     assert (await front.get("/", session)).status == 200
     break_storage(front, tmp_path)
@@ -69,7 +69,7 @@ async def test_while_storage_is_silent_public_paths_are_served_without_identity(
 async def test_an_error_while_identifying_forwards_nothing(
     front: Front, monkeypatch: pytest.MonkeyPatch, part: type, step: str
 ) -> None:
-    """CVE-2021-32637, CVE-2024-47070, CVE-2026-25748: an error on the way that counted as yes."""
+    """CVE-2021-32637, CVE-2024-47070, CVE-2026-25748: an error counted as permission."""
 
     def fail(*anything: object) -> None:
         raise ZeroDivisionError
@@ -95,7 +95,7 @@ async def test_an_error_while_judging_forwards_nothing(
 
 
 async def test_a_websocket_is_not_let_in_by_a_way_around(front: Front) -> None:
-    """CVE-2024-28179: the WebSocket path had no check of who asks."""
+    """CVE-2024-28179: the path of the WebSocket had no authentication."""
     said: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -144,7 +144,7 @@ async def test_the_request_goes_on_as_it_came(front: Front) -> None:
 async def test_a_trusted_chain_is_carried_on_and_a_strangers_is_not(
     fronts: Build, peer: str
 ) -> None:
-    """CVE-2026-35051, CVE-2026-54764: -Port and -Prefix that were not rebuilt."""
+    """CVE-2026-35051, CVE-2026-54764: X-Forwarded-Port and -Prefix were not rebuilt."""
     front = await fronts(
         trusted_proxies=["10.0.0.0/8"],
         trusted_headers=["x-forwarded-port", "x-forwarded-prefix"],

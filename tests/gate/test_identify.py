@@ -1,4 +1,4 @@
-"""From a cookie or a token to a session, or to nobody. Asked through the whole application."""
+"""Finding the session of a cookie or token, through the whole application."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bearer(token: str) -> Header:
 
 
 def user_at(front: Front) -> list[bytes]:
-    """Whom the application was told of at its last request."""
+    """The user name that the application got with its last request."""
     return values_of(front.origin.heads[-1], b"remote-user")
 
 
@@ -70,13 +70,13 @@ async def test_no_changed_byte_of_a_cookie_is_accepted(front: Front) -> None:
     value = front.signed(await front.opened())
     for at in range(len(value)):
         changed = value[:at] + (b"A" if value[at : at + 1] != b"A" else b"B") + value[at + 1 :]
-        # The last character of base64 holds bits that decode to nothing.
+        # The last character of base64 contains unused bits.
         expected = {401} if at < len(value) - 1 else {200, 401}
         assert (await front.get("/", (b"cookie", b"doorward=" + changed))).status in expected
 
 
 async def test_a_bare_token_in_the_cookie_is_nobody(front: Front) -> None:
-    """CVE-2024-47077, CVE-2024-47616: a token made for one purpose accepted for another."""
+    """CVE-2024-47077, CVE-2024-47616: a token made for one purpose was accepted for another."""
     opened = await front.opened()
     assert (await front.get("/", (b"cookie", b"doorward=" + opened.token.encode()))).status == 401
     assert (
@@ -85,7 +85,7 @@ async def test_a_bare_token_in_the_cookie_is_nobody(front: Front) -> None:
 
 
 async def test_two_carriers_of_two_users_are_refused(front: Front) -> None:
-    """CVE-2026-33544: concurrent logins that swap identities."""
+    """CVE-2026-33544: concurrent logins swapped identities."""
     alice, bob = await front.opened("alice"), await front.opened("bob")
     answer = await front.get("/", bearer(alice.token), front.cookie(bob))
     assert answer.status == 401
@@ -94,7 +94,7 @@ async def test_two_carriers_of_two_users_are_refused(front: Front) -> None:
 
 
 async def test_a_token_that_ended_closes_the_search(front: Front) -> None:
-    """The cookie beside it is good, and yet this is nobody: whoever sent it meant that session."""
+    """The valid cookie next to it does not count, because the client chose the token's session."""
     ended, good = await front.opened(), await front.opened()
     await front.accounts.sessions.end(ended.session, front.clock())
     answer = await front.get("/", bearer(ended.token), front.cookie(good))
@@ -122,7 +122,7 @@ async def test_a_bearer_of_our_form_that_was_never_ours_is_somebody_elses(front:
     assert (await front.get("/", (b"authorization", foreign))).status == 401
 
 
-FOREIGN = b"x" * 43  # what `secrets.token_urlsafe(32)` makes has the form of a token of ours
+FOREIGN = b"x" * 43  # the output of `secrets.token_urlsafe(32)` has the form of Doorward's tokens
 PAIR: list[Header] = [(b"x-user-id", b"17"), (b"x-auth-token", FOREIGN)]
 
 
@@ -140,7 +140,7 @@ PAIR: list[Header] = [(b"x-user-id", b"17"), (b"x-auth-token", FOREIGN)]
 async def test_a_token_that_storage_never_knew_is_the_applications_own(
     fronts: Build, lines: list[Header]
 ) -> None:
-    """The cookie decides, and the line goes on."""
+    """The cookie decides, and the line is forwarded."""
     front = await fronts(access=ACCESS, dialects={"alekeagle": {}, "rocketchat": {}})
     session = front.cookie(await front.opened())
     for _ in range(3):  # from storage, then from memory
@@ -168,7 +168,7 @@ async def test_a_pair_that_is_over_closes_the_search(fronts: Build) -> None:
 
 
 async def test_an_unknown_token_closes_the_search_on_paths_of_ours(fronts: Build) -> None:
-    """No application is there whose own it could be."""
+    """There is no application whose token it could be."""
     front = await fronts(dialects={"xhr": {}})
     session = front.cookie(await front.opened())
     for _ in range(2):
@@ -177,7 +177,7 @@ async def test_an_unknown_token_closes_the_search_on_paths_of_ours(fronts: Build
         assert (await front.get("/xhr/session", session, foreign)).status == 401
 
 
-# The bare token, where the dialect that sends it is on
+# The bare token, if the dialect that uses it is enabled
 
 
 def bare(token: str | bytes) -> Header:
@@ -253,7 +253,7 @@ async def test_a_query_parameter_logs_nobody_in(front: Front) -> None:
 
 
 async def test_expiry_is_looked_at_on_every_use(front: Front) -> None:
-    """CVE-2025-64708: expiry enforced by a periodic clean-up only; CVE-2018-17199: never."""
+    """CVE-2025-64708: only a periodic clean-up enforced expiry; CVE-2018-17199: nothing did."""
     session = front.cookie(await front.opened())
     assert (await front.get("/", session)).status == 200
     assert LIFETIMES.idle_timeout_s is not None
@@ -264,7 +264,7 @@ async def test_expiry_is_looked_at_on_every_use(front: Front) -> None:
 
 
 async def test_a_pending_session_opens_nothing(front: Front) -> None:
-    """CVE-2026-32246, CVE-2026-54730: half logged in, accepted elsewhere."""
+    """CVE-2026-32246, CVE-2026-54730: a pending session was accepted elsewhere."""
     opened = await front.opened()
     client = opened.session.address, opened.session.user_agent
     pending = await open_session(
@@ -285,8 +285,9 @@ async def test_a_pending_session_opens_nothing(front: Front) -> None:
 
 @pytest.mark.parametrize("ending", ["end", "ban", "disable", "delete", "set_password", "end_all"])
 async def test_what_another_process_ends_is_over_when_it_returns(front: Front, ending: str) -> None:
-    """CVE-2025-29928, CVE-2024-21492: deleted, and yet not revoked. CVE-2026-40934: cookies that
-    outlive a password change. CVE-2025-53942, CVE-2025-64521: deactivated, and still in."""
+    """CVE-2025-29928, CVE-2024-21492: deleted sessions were not revoked. CVE-2026-40934: cookies
+    outlived a password change. CVE-2025-53942, CVE-2025-64521: deactivated users stayed logged
+    in."""
     opened = await front.opened()
     session = front.cookie(opened)
     users, sessions, now = front.accounts.users, front.accounts.sessions, front.clock()
@@ -313,11 +314,11 @@ async def test_an_unban_gives_the_session_back(front: Front) -> None:
     assert (await front.get("/", session)).status == 200
 
 
-# Memory and the feed behind it
+# Memory and the revocation feed
 
 
 class Feed:
-    """A feed whose news the test writes."""
+    """A feed whose entries the test writes."""
 
     def __init__(self) -> None:
         self.mark = 1
@@ -343,7 +344,7 @@ class Feed:
 
 
 class Stored:
-    """Sessions as storage has them; `while_reading` happens between a read and its arrival."""
+    """Sessions in storage; `while_reading` is called between a read and its result."""
 
     def __init__(self, session: Session) -> None:
         self.session: Session | None = session
@@ -374,7 +375,7 @@ async def test_a_session_is_kept_and_not_read_again(front: Front, stored: Stored
 
 
 async def test_a_session_that_ends_while_it_is_read_is_nobody(front: Front, stored: Stored) -> None:
-    """Promise 3: the revoking call has answered before the read arrives."""
+    """Promise 3: the revoking call is answered before the read returns."""
     feed, now = Feed(), front.clock()
     live = Live(stored, feed)  # type: ignore[arg-type]
     assert stored.session is not None
@@ -390,7 +391,7 @@ async def test_a_session_that_ends_while_it_is_read_is_nobody(front: Front, stor
 
 @pytest.mark.parametrize("news", ["session", "user", "everything"])
 async def test_news_empty_what_they_name(front: Front, stored: Stored, news: str) -> None:
-    """CVE-2021-41230, GHSA-x883-2vmg-xwf7: changes seen late or not at all during a session."""
+    """CVE-2021-41230, GHSA-x883-2vmg-xwf7: changes took effect late or never during a session."""
     feed, now = Feed(), front.clock()
     live = Live(stored, feed)  # type: ignore[arg-type]
     assert stored.session is not None

@@ -1,4 +1,4 @@
-"""Whose page sent a request: one answer for pages, dialects, routes and tunnels."""
+"""The site whose page sent a request: the same answer for pages, dialects, routes and tunnels."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def request(*headers: Header) -> Request:
 def test_what_another_site_sends_is_known_by_its_origin(
     headers: list[Header], expected: Sender
 ) -> None:
-    """CVE-2017-1000069, CVE-2026-27589, CVE-2021-41247: no protection from cross-site posting;
-    CVE-2026-40110: an origin matched with an unanchored pattern."""
+    """CVE-2017-1000069, CVE-2026-27589, CVE-2021-41247: no protection from cross-site requests;
+    CVE-2026-40110: an origin was matched with an unanchored pattern."""
     assert get_sender(request(*headers), "https://public.test") is expected
 
 
@@ -87,7 +87,7 @@ async def by_upgrade(front: Front, headers: list[Header]) -> bool:
 async def test_every_entrance_refuses_the_same_senders(
     fronts: Build, origin: Origin, refused: Refused
 ) -> None:
-    """The kind: a new entrance that decides for itself answers one of these differently."""
+    """A new entrance with its own check would answer one of these differently."""
     routes = [{"upstream": origin.url, "same_origin": True}]
     public = {"default": "public"}
     front = await fronts(routes=routes, public_url="https://public.test", access=public)

@@ -1,4 +1,4 @@
-"""What a page that says no offers to do next, and that none of it is refused in its turn."""
+"""The links on pages with a refusal, none of which may lead to another refusal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SWITCH = "/.doorward/login?another=1&rd=/admin/%3Fa%3D1"
 
 
 def links(answer: Answer) -> dict[str, str]:
-    """Words and targets of the links on a page."""
+    """The text and target of each link on a page."""
     found = re.findall(r'<a class="[^"]*" href="([^"]*)"[^>]*>([^<]*)</a>', answer.body.decode())
     return {unescape(words): unescape(target) for target, words in found}
 
@@ -75,7 +75,7 @@ RULES = {
 async def test_no_link_of_a_page_that_says_no_leads_to_another_that_does(
     fronts: Build, rules: list[dict[str, Any]], where: str
 ) -> None:
-    """The kind: 403 and 404 of the gate and of our own pages, to users and to nobody."""
+    """403 and 404 of the gate and of Doorward's own pages, with and without a session."""
     routes = [{"path": where, "upstream": "http://127.0.0.1:9"}]
     front = await fronts(access={"rules": rules}, routes=routes)
     cookie = front.cookie(await front.opened())

@@ -1,4 +1,4 @@
-"""X-User-Id with X-Auth-Token, on proxied paths where its dialect is on."""
+"""X-User-Id with X-Auth-Token, on proxied paths, if its dialect is enabled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pair(opened: Opened, user_id: str | None = None) -> list[Header]:
 
 
 def sent(front: Front) -> list[bytes]:
-    """What the application got of both at its last request."""
+    """The values of both that the application got with its last request."""
     return [value for name in NAMES for value in values_of(front.origin.heads[-1], name)]
 
 

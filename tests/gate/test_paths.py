@@ -1,4 +1,4 @@
-"""A path means one thing to everybody, or it is refused; what passes is forwarded byte for byte."""
+"""A path that can be read in several ways is refused; others are forwarded byte for byte."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AUTHORIZE = Authorize(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def wall(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
-    """`/public/` is open, `/admin/` is for a group that the one user is in."""
+    """`/public/` is public, `/admin/` is for a group of the only user."""
     with Origin((answering(OK),)) as origin:
         async with front_of(tmp_path_factory.mktemp("wall"), origin, access=ACCESS) as built:
             await built.opened(groups=["admins"])
@@ -39,7 +39,8 @@ async def wall(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]
 @pytest.mark.parametrize("target", corpus("paths_refused.txt"), ids=ascii)
 async def test_a_path_that_nobody_may_send_reaches_no_upstream(wall: Front, target: bytes) -> None:
     """CVE-2024-38473, CVE-2025-66490, CVE-2025-47952: encoded dots and slashes. CVE-2021-39206,
-    CVE-2026-41059: a fragment in the path. CVE-2021-32637: what cannot be parsed is not allowed."""
+    CVE-2026-41059: a fragment in the path. CVE-2021-32637: a path that could not be parsed was
+    allowed."""
     forwarded = len(wall.origin.heads)
     answer = await wall.get(target, wall.cookie(await wall.opened()))
     assert answer.status == 400, answer
@@ -51,8 +52,8 @@ async def test_a_path_that_nobody_may_send_reaches_no_upstream(wall: Front, targ
 async def test_a_path_that_leads_elsewhere_when_read_otherwise_is_refused(
     wall: Front, target: bytes
 ) -> None:
-    """CVE-2023-33189, CVE-2025-32431, CVE-2026-30851's kin: decided on one spelling, served under
-    another. With the session of somebody who may go everywhere."""
+    """As for CVE-2023-33189, CVE-2025-32431 and CVE-2026-30851: the decision used one spelling, the
+    application another. With the session of a user who may open everything."""
     forwarded = len(wall.origin.heads)
     answer = await wall.get(target, wall.cookie(await wall.opened()))
     assert answer.status == 400, answer
@@ -77,7 +78,7 @@ async def test_a_query_changes_no_decision(front: Front, query: str) -> None:
     assert answer.status == (400 if "#" in query else 401)
 
 
-# Readers of all kinds: each does what some server does, in any order, decoding at most twice.
+# Different readers: each applies the steps of some server, in any order, and decodes at most twice.
 DECODE = "decode"
 READERS: dict[str, Callable[[bytes], bytes]] = {
     DECODE: unquote_to_bytes,

@@ -1,5 +1,4 @@
-"""A rule that wants a second factor: who has one is led to give it, who has none to set
-one up."""
+"""A rule that requires a second factor: users are led to enter a code, or to set up a factor."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ STRICT = {"rules": [{"path": "/strict/*", "require": "two_factor"}]}
 
 
 async def enrolled(front: Front) -> tuple[Opened, pyotp.TOTP]:
-    """A session of a user who has turned TOTP on elsewhere."""
+    """A session of a user who has turned on TOTP elsewhere."""
     opened, factors = await front.opened(), front.accounts.second_factors
     enrolment = await factors.begin_totp(opened.session, front.clock())
     app = pyotp.TOTP(enrolment.secret)
@@ -35,7 +34,7 @@ async def test_a_user_without_any_factor_is_led_to_set_one_up(fronts: Build) -> 
 
 
 async def test_a_user_whose_only_factor_cannot_be_asked_for_is_refused(fronts: Build) -> None:
-    """The mail server is gone from the settings: no second factor is set up around the first."""
+    """The mail server was removed from the settings: a new factor must not bypass the first one."""
     front = await fronts(access=STRICT)
     opened = await front.opened()
     store, number = front.accounts.second_factors._store, opened.session.user.number

@@ -1,4 +1,4 @@
-"""Which tunnels may pass, by origin and number; and what becomes of them under another server."""
+"""Which tunnels are allowed, by origin and number; and tunnels under other servers."""
 
 from __future__ import annotations
 
@@ -63,9 +63,8 @@ def judged(tunnels: Tunnels, *asked: Any, **more: Any) -> str:
 def test_beside_a_host_of_a_wildcard_no_other_of_it_may(
     settings: Make, origin: str | None, scheme: str, code: str
 ) -> None:
-    """CVE-2024-28233: what one subdomain shows must not act for another. And a page that came
-    without TLS, which anybody on the way may have changed, must not act for one that is asked
-    with it."""
+    """CVE-2024-28233: a page of one subdomain must not act for another. And a page loaded without
+    TLS, which an attacker may have changed, must not act for a site with TLS."""
     tunnels = Tunnels("https://public.test", routes(settings, "*.a.test"), 10, LIMITS)
     assert judged(tunnels, origin, "x.a.test", scheme=scheme) == code
 

@@ -1,4 +1,4 @@
-"""Forward-auth: which request a front proxy asks about, and what it is told."""
+"""Forward-auth: which request a front proxy asks about, and the answer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.verifying import (
 )
 from tests.support.wire import Header
 
-# By each endpoint: how the request is named there.
+# The headers that describe the request, for each endpoint.
 ENDPOINTS = ("", *(f"/{front.name}" for front in FRONT_PROXIES), "/envoy")
 
 
@@ -68,7 +68,7 @@ async def test_a_session_is_let_through_with_the_headers_of_its_route(
 
 @every_endpoint
 async def test_nobody_is_let_through_with_every_header_empty(front: Front, endpoint: str) -> None:
-    """CVE-2026-30851: a front proxy kept the client's header where the answer had none."""
+    """CVE-2026-30851: a front proxy kept the client's header if the answer had none."""
     answer = await verify(front, endpoint, (b"remote-user", b"admin"), target="/public/x")
     assert answer.status == 200
     for name in (b"remote-user", b"remote-groups", b"remote-name", b"remote-email"):
@@ -153,7 +153,7 @@ async def test_a_window_is_redirected_where_the_front_proxy_can(
 
 
 async def test_a_window_is_not_redirected_for_a_form(front: Front) -> None:
-    """It would be lost; the page leads back to what it stood on."""
+    """The form would be lost. The page links back to the form's page."""
     came = (b"referer", f"https://{SITE}/page?x".encode())
     answer = await verify(front, "/traefik", *NAVIGATES, came, method="POST", target="/save")
     assert answer.status == 401
@@ -214,7 +214,7 @@ async def test_an_error_lets_nobody_through_and_is_a_503(
                 assert answer.values(b"remote-user") == []
 
 
-# What is asked about
+# The request in question
 
 
 async def test_rules_are_asked_with_the_method_and_address_that_are_named(front: Front) -> None:
@@ -279,7 +279,7 @@ TWICE: list[list[Header]] = [
 async def test_a_verification_that_names_two_requests_is_refused(
     front: Front, named: list[Header]
 ) -> None:
-    """GHSA-5wcc-hf24-rf5h, CVE-2026-40575: a client's own header beside the front proxy's."""
+    """GHSA-5wcc-hf24-rf5h, CVE-2026-40575: a client's own header next to the front proxy's."""
     cookie = front.cookie(await front.opened())
     for endpoint in ("", "/traefik", "/caddy", "/nginx", "/haproxy"):
         lines = [(b"host", SITE.encode()), (b"x-forwarded-for", b"203.0.113.9"), *named, cookie]
@@ -289,7 +289,7 @@ async def test_a_verification_that_names_two_requests_is_refused(
 
 @every_endpoint
 async def test_a_verification_without_a_client_is_refused(front: Front, endpoint: str) -> None:
-    """A rule for a network must not be judged with the address of the front proxy."""
+    """A rule for a network must not be applied to the address of the front proxy."""
     answer = await verify(front, endpoint, target="/public/", client="")
     assert answer.status == 400
 
@@ -299,7 +299,7 @@ async def test_a_verification_without_a_client_is_refused(front: Front, endpoint
 async def test_a_verification_whose_client_has_no_address_is_refused(
     fronts: Build, endpoint: str, client: str
 ) -> None:
-    """The front proxy's own address would count in its place (CVE-2024-47070)."""
+    """Otherwise the front proxy's own address would be used (CVE-2024-47070)."""
     rules = [{"path": "/*", "networks": [f"{PROXY}/32"], "require": "public"}]
     front = await verifying(fronts, access={"rules": rules})
     answer = await verify(front, endpoint, target="/inside/x", client=client)
@@ -322,7 +322,7 @@ async def test_nobody_but_a_trusted_proxy_may_ask(front: Front, endpoint: str) -
     "host", ["other.test", "sister.test", "badapp.example.com", "x.app.example.com"]
 )
 async def test_a_host_that_is_not_named_is_not_answered_for(front: Front, host: str) -> None:
-    """CVE-2021-21291, CVE-2026-77560: a host that no table has is not without restriction."""
+    """CVE-2021-21291, CVE-2026-77560: unknown hosts were allowed."""
     answer = await verify(front, "", target="/public/", host=host)
     assert answer.status == 403
 
@@ -336,7 +336,7 @@ async def test_hosts_are_compared_as_names(front: Front, host: str) -> None:
 async def test_every_path_has_the_readings_that_it_has_when_it_is_proxied(
     fronts: Build, tmp_path: Path
 ) -> None:
-    """CVE-2023-33189: the path was matched a second time, in another way."""
+    """CVE-2023-33189: the path was matched again, in a different way."""
     access = {"rules": [{"path": "/public/*", "require": "public"}]}
     front = await verifying(fronts, access=access, routes=[{"upstream": "http://127.0.0.1:9"}])
     paths = [*corpus("paths_refused.txt"), *corpus("paths_with_two_readings.txt")]
@@ -348,14 +348,14 @@ async def test_every_path_has_the_readings_that_it_has_when_it_is_proxied(
         lines.append((b"x-forwarded-uri", path))
         asked = scope("/.doorward/verify/traefik", lines, peer=PROXY)
         verified = await ask(front.app, asked)
-        if proxied.status in (502, 503):  # it was let through
+        if proxied.status in (502, 503):  # it was allowed
             assert verified.status == 200, path
         else:
             assert verified.status == proxied.status, path
 
 
 async def test_a_websocket_of_another_sites_page_is_refused(front: Front) -> None:
-    """RFC 6455 10.2; the cookie goes along whatever page asks."""
+    """RFC 6455 10.2: browsers send the cookie for any page."""
     cookie = front.cookie(await front.opened())
     key = (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ==")
     own = (b"origin", f"https://{SITE}".encode())
@@ -385,7 +385,7 @@ async def test_a_method_that_a_header_asks_for_is_not_smuggled_past_a_rule(front
     assert answer.status == 400
 
 
-# Beside
+# Other requests
 
 
 async def test_what_is_verified_only_is_not_proxied(front: Front) -> None:
@@ -407,7 +407,7 @@ async def test_the_portal_has_its_pages_though_no_route_answers_for_it(fronts: B
 async def test_the_start_page_of_the_portal_is_the_account(
     fronts: Build, routes: list[dict[str, Any]]
 ) -> None:
-    """A login that was asked for by no application leads there."""
+    """A login without an application leads there."""
     front = await verifying(fronts, routes=routes)
     lines = [(b"host", b"auth.example.com")]
     for method, status in (("GET", 308), ("HEAD", 308), ("POST", 404)):
@@ -421,7 +421,7 @@ async def test_the_start_page_of_the_portal_is_the_account(
 async def test_wrong_passwords_by_basic_are_counted_as_for_proxied_requests(
     fronts: Build,
 ) -> None:
-    """CVE-2026-47203: the endpoint had a way around the lock."""
+    """CVE-2026-47203: the endpoint bypassed the lock-out."""
     routes = [{"basic": {"passwords": True}}]
     front = await verifying(fronts, routes=routes, regulation={"attempts": 2})
     await front.opened()
@@ -448,7 +448,7 @@ async def test_without_the_setting_there_is_no_endpoint(fronts: Build) -> None:
 async def test_metrics_and_the_log_tell_of_the_request_that_was_asked_about(
     fronts: Build, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    output.cache_clear()  # of standard error as it was before this test
+    output.cache_clear()  # a copy of the original standard error
     front = await verifying(fronts, log={"access": True, "format": "json"})
     cookie = front.cookie(await front.opened())
     assert (await verify(front, "/nginx", cookie, method="PUT", target="/a?b")).status == 200
@@ -465,6 +465,6 @@ async def test_metrics_and_the_log_tell_of_the_request_that_was_asked_about(
 
 
 def test_every_front_proxy_has_an_endpoint_in_these_tests() -> None:
-    """The kind: a new one cannot escape what is asked of all of them."""
+    """A new front proxy cannot escape these tests."""
     names = {f"/{front.name}" for front in (*FRONT_PROXIES, ENVOY)}
     assert set(ENDPOINTS) == names | {""}

@@ -1,7 +1,8 @@
-"""The head readers agree: the compiled one with its twin, and both with llhttp where they read.
+"""The head readers agree: the compiled one with the one in Python, and both with llhttp for heads
+that they accept.
 
-Two readers of one head that differ are how requests are smuggled. `make fuzz` does the same with a
-million heads.
+If two readers of a head differ, requests can be smuggled. `make fuzz` does the same with a million
+heads.
 """
 
 from __future__ import annotations

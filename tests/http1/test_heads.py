@@ -1,4 +1,4 @@
-"""What the head reader takes, what it says of it, and what it leaves to llhttp."""
+"""The heads that the reader accepts, its results, and the heads that it leaves to llhttp."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.head_readers import Heads, both, sent_of
 READERS = list(both())
 each_reader = pytest.mark.parametrize("reader", READERS, ids=lambda each: each.runs)
 
-# As browsers and programs send them.
+# Heads of browsers and programs.
 FIREFOX = (
     b"GET /wiki/Main_Page?action=edit HTTP/1.1\r\n"
     b"Host: wiki.example.com\r\n"
@@ -119,7 +119,7 @@ def test_a_head_that_is_cut_anywhere_is_none(reader: Heads, text: bytes) -> None
             assert read(bytearray(before + text + behind), len(before)).text == text
 
 
-# What of a request head is not plain, or is unusual where the gate treats it specially.
+# Request heads that are not plain, or that have unusual headers that the gate treats specially.
 ODD_LINES = [
     b"X : a", b" X: a", b"X a: b", b"X", b": a", b"X\x00: a", b"X: a\x00b", b"X: a\rb", b"X: a\nb",
     b"X: a\r\n b", b"X: a\x7f", b"X: a ", b"X: a\t", b"\xffX: a", b"X" * 65 + b": a",
@@ -182,7 +182,7 @@ def test_an_odd_answer_is_left_to_llhttp(reader: Heads, text: bytes) -> None:
 @each_reader
 @pytest.mark.parametrize("text", corpus("requests_refused.txt"), ids=ascii)
 def test_no_request_that_is_refused_is_taken_for_another(reader: Heads, text: bytes) -> None:
-    """Some are refused by the gate, for what it reads of them; the rest by llhttp."""
+    """The gate refuses some of them, llhttp the others."""
     if compare_requests([reader], Given(text)):
         assert not re.search(rb"\x00|\r[^\n]|\n ", text)
 
@@ -287,7 +287,7 @@ def test_lines_that_clients_make_up_fill_no_memory() -> None:
 
 
 def test_lines_are_kept_only_of_names_that_say_no_secret() -> None:
-    """Nor of names that could come to mean who somebody is: those are no usual names."""
+    """Nor of names that could identify a user: those are not usual names."""
     plain = (head_tables.PASS, head_tables.HOST, head_tables.CONNECTION, head_tables.TE)
     forwarded = range(head_tables.FORWARDED, head_tables.FORWARDED_PREFIX + 1)
     once = range(head_tables.ONCE, head_tables.ONCE + head_tables.ONCE_NAMES)
@@ -327,7 +327,7 @@ def test_cache_control_keeps_its_order_whatever_came_before(reader: Heads) -> No
 
 
 def test_every_name_that_the_gate_reads_is_taken_by_the_reader_or_unusual() -> None:
-    """A fate that nobody thought of here is left to llhttp and `scan`."""
+    """Any other header action is left to llhttp and `scan`."""
     for name in (*header_names.USUAL_REQUEST_NAMES, b"x-a"):
         assert heads.request_action(name) in range(head_tables.FORWARDED_PREFIX + 1)
     assert len(heads.SINGLE) <= head_tables.ONCE_NAMES

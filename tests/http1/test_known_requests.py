@@ -1,4 +1,4 @@
-"""Requests that come again byte for byte: what is kept of them, and how much."""
+"""The cache of requests by bytes: its entries and its limits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_what_comes_once_only_is_not_kept() -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    """CVE-2023-30798's kin: endless new targets fill no memory."""
+    """As for CVE-2023-30798: any number of new targets must not fill memory."""
     known = KnownRequests()
     for number in range(LIMIT + 10):
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""Headers that name another target: the rules are asked about it as about a write there."""
+"""Headers with another target: the rules must allow a write to it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def dav(fronts: Build, origin: Origin) -> Front:
 
 
 def naming(name: str, url: str) -> Header:
-    """A header of this name whose target is `url`; a new one has to say here how it is written."""
+    """A header with this name and the target `url`. Add the form of a new header here."""
     written = {"destination": url, "if": f'<{url}> (<opaquelocktoken:x> [W/"a)b"])'}
     return name.encode(), written[name].encode("latin-1")
 
@@ -50,12 +50,12 @@ NAMED = [
     ("/dav/b.txt", 200),
     (HERE + "/dav/b.txt", 200),
     ("HTTP://APP.TEST:80/dav/b.txt", 200),
-    ("https://app.test/dav/b.txt", 200),  # where the proxy before us does not tell the scheme
+    ("https://app.test/dav/b.txt", 200),  # if the proxy in front does not send the scheme
     ("http://127.0.0.1:8080/dav/b.txt", 200),  # public_url
     ("/dav/b%20c?d=e", 200),
     ("/dav/secret/plan.txt", 403),
     (HERE + "/dav/secret/plan.txt", 403),
-    ("/dav/locked/plan.txt", 403),  # what happens there is a write
+    ("/dav/locked/plan.txt", 403),  # the request writes there
     ("/dav/twice/plan.txt", 401),
     ("/dav/sub/x", 502),  # another route
     ("/other/x", 502),
@@ -90,7 +90,7 @@ NAMED = [
 async def test_a_second_target_is_judged_as_a_write_there(
     dav: Front, name: str, url: str, status: int
 ) -> None:
-    """CVE-2025-54576's kin: a place that decides what happens and that no rule ever saw."""
+    """As for CVE-2025-54576: a part of the request that matters, but that no rule checked."""
     cookie = dav.cookie(await dav.opened())
     line = naming(name, url)
     answer = await dav.get("/dav/a.txt", cookie, line, method="COPY")
@@ -141,7 +141,7 @@ async def test_nobody_has_the_rules_asked_about_thousands_of_targets(dav: Front)
 async def test_a_stripped_path_is_stripped_from_second_targets_too(
     fronts: Build, origin: Origin, host: str, answers: bool
 ) -> None:
-    """WebDAV servers answer 502 when scheme, host or prefix are not their own."""
+    """WebDAV servers answer 502 if scheme, host or prefix are not their own."""
     rewrite = {"strip_path": True, "host": host, "answers": answers}
     front = await fronts(
         routes=[{"path": "/dav", "upstream": origin.url, "rewrite": rewrite}],
@@ -177,7 +177,8 @@ async def test_what_is_left_of_a_second_target_is_no_host(
 
 @every_header
 def test_no_other_spelling_and_no_trailer_names_a_target(name: str) -> None:
-    """CGI, WSGI, Rack and PHP fold `_` and `-`; a trailer comes after the decision."""
+    """CGI, WSGI, Rack and PHP do not distinguish `_` and `-`; a trailer arrives after the
+    decision."""
     line = (name.encode(), b"/a")
     assert parse_headers([line]).targets == (line,) and parse_headers([line]).passing == [line]
     assert classify_header(name.upper().encode()) is HeaderAction.TARGET

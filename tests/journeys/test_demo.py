@@ -1,4 +1,4 @@
-"""`doorward demo` as a person meets it: five lines, a guest book, nothing left behind."""
+"""`doorward demo` from a user's view: five lines, a guest book, nothing left behind."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_browser_is_led_through_the_login_to_the_guest_book(running: Demo) -> 
 def test_the_account_and_the_administration_are_where_it_says(running: Demo) -> None:
     with running.client(headers=BROWSER, follow_redirects=True) as browser:
         browser.post(running.address + "/.doorward/login", data=running.login())
-        for name in ("account", "administration"):  # the latter wants a fresh factor first
+        for name in ("account", "administration"):  # the latter requires a fresh factor first
             page = browser.get(running.told[name])
             assert page.status_code == 200 and page.url.path != "/.doorward/login", name
 

@@ -1,7 +1,7 @@
-"""The configurations in examples/forward-auth/, run by the front proxies they are for.
+"""The configurations in examples/forward-auth/, each run by its front proxy.
 
-The files are used as they stand; only ports, and the paths of certificates, are replaced. Those for
-Envoy, Compose and Kubernetes are read.
+The files are used unchanged except for ports and the paths of certificates. Those for Envoy,
+Compose and Kubernetes are only read.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from tests.support.wire import Answer, Client, values_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "forward-auth"
 APP, PORTAL = "app.example.com", "auth.example.com"
-OPEN = "open.example.com"  # may be asked about, too
+OPEN = "open.example.com"  # also allowed in forward_auth.hosts
 NAMES = [header.header for header in PRESETS["remote-user"]]
 DAY_S = 86_400.0
 BROWSER = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html")
@@ -59,7 +59,7 @@ ACCESS = {
         {"path": "/second/*", "require": "two_factor"},
     ]
 }
-# What of a file says the port, and what takes its place.
+# The text with the port in each file, and its replacement.
 LISTENS = {
     "nginx": {"listen 443 ssl": "listen 127.0.0.1:{} ssl", "$host": "$host:{}"},
     "caddy": {f"{APP} {{": f"{APP}:{{}} {{", f"{PORTAL} {{": f"{PORTAL}:{{}} {{"},
@@ -71,7 +71,7 @@ RUN = {**PROXIES, "traefik": TRAEFIK}
 
 @dataclass
 class Asking:
-    """One front proxy that asks Doorward, before the application."""
+    """A front proxy that asks Doorward, in front of the application."""
 
     name: str
     port: int
@@ -81,8 +81,8 @@ class Asking:
 
     @property
     def site(self) -> str:
-        """The address of the application as Doorward is told it: nginx, HAProxy and Caddy pass the
-        port of these tests on."""
+        """The address of the application as Doorward sees it: nginx, HAProxy and Caddy forward the
+        port of these tests."""
         return f"https://{APP}:{self.port}"
 
     def client(self, host: str = APP) -> Client:
@@ -98,7 +98,8 @@ class Asking:
             return client.ask("\r\n".join(asked).encode() + b"\r\n\r\n" + body)
 
     def login(self, target: str = "/") -> tuple[str, str]:
-        """The Cookie line of a new session by the login page of the portal, and where it leads."""
+        """The Cookie line of a new session from the login page of the portal, and the redirect's
+        target."""
         form = urlencode({"username": "alice", "password": PASSWORD}).encode()
         page = f"/.doorward/login?rd={quote(self.site + target, safe='')}"
         lines = ("Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin")
@@ -125,8 +126,8 @@ def asking(
     port: int = 0,
     text: str = "",
 ) -> Iterator[Asking]:
-    """`more` is what else to replace in the file; without a port there is any free one. `text`
-    takes the place of the example."""
+    """`more`: further replacements in the file. Without a port, a free one is used. `text` replaces
+    the example."""
     proxy, authority, port = RUN[name], Authority(folder), port or free_port()
     pair = authority.issue(APP, PORTAL)
     both = folder / "both.pem"
@@ -247,7 +248,7 @@ def test_headers_that_a_client_forges_open_nothing_and_reach_nobody(front: Askin
 
 
 def name_two_hosts(front: Asking) -> Iterator[bytes]:
-    """Requests whose targets are whole URLs of one host, and whose Host is another (RFC 9112
+    """Requests whose targets are complete URLs of one host, and whose Host is another (RFC 9112
     3.2.2)."""
     for site in (front.site, f"https://{APP}", f"http://{APP}"):
         for host in (OPEN, f"{OPEN}:{front.port}"):
@@ -255,7 +256,8 @@ def name_two_hosts(front: Asking) -> Iterator[bytes]:
 
 
 def test_a_target_with_a_host_of_its_own_is_decided_as_what_is_opened(front: Asking) -> None:
-    """A lookup by one of two hosts, and a decision by the other, as in CVE-2026-77560."""
+    """The decision must not be on one of two hosts and the forwarding to the other, as in
+    CVE-2026-77560."""
     sent = len(front.inner.origin.heads)
     for request in name_two_hosts(front):
         with front.client() as client:
@@ -336,7 +338,7 @@ LOOKALIKES = [
 def test_an_application_that_folds_names_sees_nobody_but_the_user(
     front: Asking, lines: tuple[str, ...]
 ) -> None:
-    """CVE-2026-52845, CVE-2025-64484, CVE-2024-45410: CGI has one name for `Remote_User` and
+    """CVE-2026-52845, CVE-2025-64484, CVE-2024-45410: CGI uses one name for `Remote_User` and
     `Remote-User`."""
     cookie, _ = front.login()
     for path, more, user in (("/public/", (), []), ("/", (cookie,), ["alice"])):
@@ -363,8 +365,8 @@ def test_a_host_that_is_not_served_reaches_nothing(front: Asking) -> None:
     assert answer.status in (200, 404, 421) and not answer.body.startswith(b"ok")
 
 
-# What every front proxy is asked: a row that is missing here, or a front proxy without these tests,
-# would be one that nobody looked at.
+# The requests for every front proxy. A test fails if a row is missing, or a front proxy has no
+# tests.
 MATRIX: dict[str, Callable[..., Any]] = {
     "allowed, nobody in a browser": test_a_login_at_the_portal_leads_back_and_the_user_is_seen,
     "nobody, a program": test_a_program_gets_a_401_that_names_the_login,
@@ -386,9 +388,9 @@ def test_every_row_of_the_matrix_runs_with_every_front_proxy() -> None:
     assert {"nginx", "caddy", "haproxy", "traefik"} == LISTENS.keys()
 
 
-# What stood before another program
+# Front proxies configured for another program
 
-# nginx as it is usually set up to ask Authelia, but for the address.
+# The usual configuration of nginx for Authelia, except for the address.
 AUTHELIA_STYLE = f"""
 server {{
   listen 443 ssl;
@@ -433,7 +435,7 @@ server {{
 """
 
 
-# nginx as it is usually set up to ask oauth2-proxy, but for the address.
+# The usual configuration of nginx for oauth2-proxy, except for the address.
 OAUTH2_PROXY_STYLE = f"""
 server {{
   listen 443 ssl;
@@ -483,7 +485,7 @@ server {{
 
 @contextmanager
 def instead_of(alias: str, text: str, folder: Path, deploy: Start) -> Iterator[Asking]:
-    """nginx with a configuration for another program, asking Doorward."""
+    """nginx with a configuration for another program, which asks Doorward instead."""
     find_binary(PROXIES["nginx"])
     settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
     del settings["listen"]
@@ -544,11 +546,11 @@ def test_an_nginx_that_asked_oauth2_proxy_needs_another_address_only(
             assert len(front.inner.origin.heads) == sent, line
 
 
-# Those that are read
+# Files that are only read
 
 
 def of_labels(service: dict[str, Any]) -> dict[str, Any]:
-    """What the labels of a service in a Compose file say, as a file of Traefik would say it."""
+    """Convert the labels of a service in a Compose file to the form of Traefik's file."""
     found: dict[str, Any] = {}
     for name, value in service["labels"].items():
         at, steps = found, name.removeprefix("traefik.").split(".")

@@ -1,4 +1,4 @@
-"""One session, four APIs: begun in one, seen in the next, ended in the third, gone in all."""
+"""One session, four APIs: opened in one, listed in the next, ended in the third, gone in all."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def live(deploy: Start, origin: Origin) -> Live:
 
 
 def program(live: Live) -> httpx.Client:
-    """Keeps no cookie but those it is given."""
+    """A client that only sends the given cookies."""
     return httpx.Client(base_url=f"http://{live.host}", trust_env=False, timeout=PATIENCE_S)
 
 
 def token_of(client: httpx.Client) -> dict[str, str]:
-    """Somebody logged in through alekeagle: what carries that."""
+    """Log in through alekeagle; the token."""
     login = client.post("/api/user/session", json={"user": "alice", "pass": PASSWORD})
     assert login.status_code == 201, login.text
     client.cookies.clear()
@@ -39,7 +39,8 @@ def token_of(client: httpx.Client) -> dict[str, str]:
 
 
 def turn_on_totp(client: httpx.Client, carrier: dict[str, str]) -> str:
-    """Through rocketchat, in that session: the secret. The step before this one is spent."""
+    """Turn on TOTP through rocketchat, in that session. Returns the secret; the previous time step
+    is used up."""
     begun = client.post("/api/v1/users.totp.enable", headers=carrier)
     secret: str = begun.json()["secret"]
     code = totp.code_at(secret, totp.step_at(time.time()) - 1)
@@ -66,7 +67,7 @@ def test_a_session_begun_in_one_dialect_is_listed_and_ended_in_others(
         assert values_of(origin.heads[-1], b"remote-user") == [b"alice"]
         assert laptop.get("/api/v1/me").json()["username"] == "alice"
 
-        # The phone signs in by datepoll and sees three sessions, the laptop's among them.
+        # The phone signs in by datepoll and lists three sessions, including the laptop's.
         code = totp.code_at(secret, step + 1)
         signin = phone.post("/api/auth/signin", json=right | {"code": code})
         assert signin.status_code == 200, signin.text
@@ -77,14 +78,14 @@ def test_a_session_begun_in_one_dialect_is_listed_and_ended_in_others(
         page = laptop.get("/api/v1/sessions/list").json()
         assert page["total"] == 3 and sum(each["current"] for each in page["sessions"]) == 1
 
-        # The first one, of alekeagle, ends the laptop's.
+        # The first session, of alekeagle, ends the laptop's.
         iat = laptop.get("/api/user/session").json()["iat"]
         items = elsewhere.get("/api/user/sessions", headers=eagle).json()["items"]
         assert len(items) == 3 and iat in [each["iat"] for each in items]
         gone = elsewhere.delete(f"/api/user/session/{iat}", headers=eagle)
         assert gone.status_code == 200, gone.text
 
-        # It is over in rocketchat, in every other dialect, and at the application.
+        # It is invalid in rocketchat, in every other dialect, and at the application.
         over = {"status": "error", "message": "You must be logged in to do this."}
         me = laptop.get("/api/v1/me")
         assert (me.status_code, me.json()) == (401, over)

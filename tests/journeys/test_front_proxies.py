@@ -1,7 +1,7 @@
-"""The configurations in examples/front-proxies/, run by the proxies they are for.
+"""The configurations in examples/front-proxies/, each run by its proxy.
 
-The files are used as they stand; only ports, and the paths of certificates, are replaced. Those for
-Traefik, which Debian does not package, are read.
+The files are used unchanged except for ports and the paths of certificates. Those for Traefik,
+which Debian does not package, are only read.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "front-proxies"
 
 @dataclass
 class Front:
-    """One proxy before Doorward before the application."""
+    """A proxy in front of Doorward in front of the application."""
 
     port: int
     tls: ssl.SSLContext
@@ -76,7 +76,7 @@ class Front:
 
 
 def substituted(proxy: Proxy, replace: Replace, port: int) -> str:
-    """The example with ports and certificates of this test; each of them must be in it."""
+    """The example with the ports and certificates of this test, each of which must occur in it."""
     text = (EXAMPLES / proxy.file).read_text()
     for old, new in {proxy.listen: proxy.replaced.format(port), **replace}.items():
         assert old in text, old
@@ -178,7 +178,7 @@ def test_a_host_in_another_header_opens_nothing(front: Front, line: str) -> None
 
 
 def test_the_host_that_a_client_asks_for_is_the_host_that_is_decided_on(front: Front) -> None:
-    """A proxy that serves one host only may refuse it; it must never open that one."""
+    """A proxy that only serves one host may refuse it, but must never open that host."""
     sent = len(front.origin.heads)
     front.ask("/", f"X-Forwarded-Host: {HOST}", f"Forwarded: host={HOST}", host="public.test")
     for head in front.origin.heads[sent:]:
@@ -239,7 +239,7 @@ def test_the_files_for_traefik_hang_together() -> None:
     assert removed == {"X-Forwarded-Prefix": "", "Forwarded": "", "X-Request-Id": ""}
 
 
-# What every file has to say, so that one is not forgotten in a new one.
+# Lines that every file must contain, so that a new one cannot lack one.
 
 
 @pytest.mark.parametrize("proxy", PROXIES.values(), ids=list(PROXIES))

@@ -1,4 +1,4 @@
-"""The demonstration application, started as a process: what it believes, shows and refuses."""
+"""The demonstration application, started as a process: what it trusts, shows and refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doorward health`: ok, or one line that says why not, whoever answers."""
+"""`doorward health`: ok, or one line with the reason, whatever answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def health(file: Path) -> tuple[int, str, str]:
 
 @contextmanager
 def answering(status: int, body: bytes, address: Any = ("127.0.0.1", 0)) -> Iterator[Any]:
-    """Somebody who gives this answer, and the paths that were asked for."""
+    """A server that gives this answer, and the requested paths."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

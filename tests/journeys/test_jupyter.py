@@ -1,6 +1,6 @@
-"""A real application that lives by its WebSocket: Jupyter's server, reached through Doorward.
+"""A real application that depends on its WebSocket: Jupyter's server behind Doorward.
 
-Jupyter's own login is off: who Doorward lets through may run code.
+Jupyter's own login is off: every user that Doorward allows can run code.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def live(deploy: Start, jupyter: str) -> Live:
 
 @pytest.fixture
 def alice(live: Live) -> Iterator[httpx.Client]:
-    """A browser of hers that is logged in, with what Jupyter wants against forged requests."""
+    """Alice's logged-in browser, with Jupyter's token against cross-site requests."""
     with httpx.Client(
         base_url=f"http://{live.host}", trust_env=False, timeout=PATIENCE_S
     ) as browser:
@@ -73,7 +73,7 @@ def kernel(alice: httpx.Client) -> Iterator[str]:
     assert started.status_code == 201, started.text
     number: str = started.json()["id"]
     yield number
-    alice.delete(f"/api/kernels/{number}")  # it ends with Jupyter at the latest
+    alice.delete(f"/api/kernels/{number}")  # otherwise, it ends with Jupyter
 
 
 def channels(live: Live, browser: httpx.Client, kernel: str, **more: Any) -> ClientConnection:
@@ -91,7 +91,7 @@ def channels(live: Live, browser: httpx.Client, kernel: str, **more: Any) -> Cli
 
 
 def run(socket: Connection, code: str) -> str:
-    """What a cell prints."""
+    """The output of a cell."""
     number = uuid.uuid4().hex
     header = {
         "msg_id": number,
@@ -130,7 +130,7 @@ def test_a_kernel_runs_cells_through_the_proxy(
 def test_who_is_not_logged_in_reaches_no_kernel(
     live: Live, alice: httpx.Client, kernel: str
 ) -> None:
-    """CVE-2024-28179: the WebSocket's path had no check."""
+    """CVE-2024-28179: the path of the WebSocket had no authentication."""
     with httpx.Client(
         base_url=f"http://{live.host}", trust_env=False, timeout=PATIENCE_S
     ) as stranger:

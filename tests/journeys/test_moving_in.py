@@ -1,5 +1,5 @@
-"""People move in from another program with their hashes and factors, and the keys change under
-them: real processes, real commands, requests over sockets."""
+"""Importing users from another program with their hashes and factors, then rotating the keys: real
+processes, real commands, requests over sockets."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def cookie_of(answer: Answer) -> str:
 
 
 def with_code(live: Live, after: int = 0) -> tuple[str, int]:
-    """The cookie of a login in two steps, and the step whose code it took: the first one after
-    that is good now. Of three logins in a row each finds one."""
+    """The cookie of a login with a code, and the time step of that code: the first valid one after
+    the given step. Three logins in a row each find one."""
     first = post(live, "/xhr/login", username="tina", password=TINA)
     assert first.status == 200 and b'"totp":true' in first.body
     pending = cookie_of(first)
     assert live.get("/", pending).status == 401, "CVE-2026-32246"
     step = max(after + 1, totp.step_at(time.time()) - 1)
     second = post(live, "/xhr/totp", pending, token=totp.code_at(SECRET, step))
-    if second.status == 401:  # the step ended as we asked
+    if second.status == 401:  # the step ended in the meantime
         step += 1
         second = post(live, "/xhr/totp", pending, token=totp.code_at(SECRET, step))
     assert second.status == 204, second

@@ -1,7 +1,8 @@
-"""A PHP application as there are many: it believes `$_SERVER`, and knows of nothing else.
+"""A typical PHP application, which trusts `$_SERVER`.
 
 CGI folds what clients send into one namespace (`Remote-User`, `remote_user` and `Remote.User` are
-all `HTTP_REMOTE_USER`), so whatever Doorward lets through under any spelling is somebody's name.
+all `HTTP_REMOTE_USER`), so a header that Doorward forwards under any of these spellings would
+become the user's name.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class House:
     cookie: str
 
     def read(self, target: str, *lines: str) -> dict[str, str]:
-        """`$_SERVER` of a request."""
+        """`$_SERVER` for a request."""
         answer = self.live.get(target, *lines)
         assert answer.status == 200, answer
         found: dict[str, str] = json.loads(answer.body)
@@ -79,7 +80,7 @@ def test_no_header_of_a_client_says_who_it_is(house: House, name: str) -> None:
     for target, who in (("/wiki", (house.cookie,)), ("/public/page", ())):
         answer = house.live.get(target, *who, *lines)
         if answer.status == 400:
-            continue  # a name that Doorward has no two readings of
+            continue  # a name that Doorward reads in only one way
         server = json.loads(answer.body)
         forged = {name: value for name, value in server.items() if "mallory" in str(value)}
         assert not forged

@@ -1,7 +1,9 @@
-"""Products that take their user from headers: small applications that read them as these do.
+"""Products that read the user from headers, replaced by small applications that read them in the
+same way.
 
-Each is set up as the handbook's chapter on identity headers says, and meets a user whose name is
-not ASCII, a stranger, and a client that says who it is in every spelling that the product folds.
+Each is configured as in the documentation of identity headers, and gets requests from a user with a
+non-ASCII name, from a client without a session, and from a client that forges the headers in every
+spelling that the product accepts.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ RULES = {"rules": [{"path": "/public/*", "require": "public"}]}
 
 @dataclass
 class Account:
-    """A user as the product has made it."""
+    """A user account that the product has created."""
 
     login: str
     name: str = ""
@@ -47,7 +49,7 @@ Read = Callable[[BaseHTTPRequestHandler], Account | None]
 
 @contextmanager
 def serving(read: Read) -> Iterator[str]:
-    """A Go program's HTTP server: header values are the bytes that came."""
+    """Like the HTTP server of a Go program: header values are the received bytes."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -68,7 +70,7 @@ def serving(read: Read) -> Iterator[str]:
 
 
 def first_value(handler: BaseHTTPRequestHandler, name: str) -> str:
-    """As `Header.Get` of Go: the first line of that name, or nothing."""
+    """Like Go's `Header.Get`: the first line of that name, or an empty text."""
     return (handler.headers.get(name) or "").encode("latin-1").decode()
 
 
@@ -78,7 +80,7 @@ def visit(live: Live, cookie: str | None, *lines: str, path: str = "/") -> tuple
 
 
 def spellings(*names: str) -> list[str]:
-    """What a client may try."""
+    """The spellings that a client may try."""
     marks = ("-", "_", ".")
     spelt = [name.replace("-", mark) for name in names for mark in marks]
     return [f"{one}: root" for name in spelt for one in (name, name.lower(), name.upper())]
@@ -132,8 +134,8 @@ def test_grafana_ignores_whoever_is_not_on_its_whitelist(deploy: Start) -> None:
 
 
 def gitea(accounts: dict[str, Account]) -> Read:
-    """Reverse proxy authentication with auto registration, e-mail and full name: what is known of
-    a user is taken once, when the account is made."""
+    """Reverse proxy authentication with auto registration, e-mail and full name: the user's data
+    are only read when the account is created."""
 
     def read(handler: BaseHTTPRequestHandler) -> Account | None:
         login = first_value(handler, "X-WEBAUTH-USER").strip()
@@ -158,15 +160,15 @@ def test_gitea_registers_its_user_once(deploy: Start) -> None:
             assert (status, account["login"], account["name"]) == (200, "joerg", NAME)
             assert account["email"] == "joerg@example.com"
         assert visit(live, None, path="/public/x") == (401, None)
-        # Nothing is sent of what is not known, and the product falls back.
+        # Unknown attributes are not sent, and the product uses its default.
         _, account = visit(live, live.login("bare"), "X-WEBAUTH-EMAIL: root@example.com")
         assert (account["email"], account["name"]) == ("0000@localhost", "")
         assert sorted(accounts) == ["bare", "joerg"]
 
 
 def nextcloud(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """`user_saml` in environment mode, with HTTP_REMOTE_USER for the uid: what CGI makes of the
-    headers, whose names it folds."""
+    """`user_saml` in environment mode, with HTTP_REMOTE_USER for the uid: CGI's name for the
+    header, in any spelling."""
     uid = environ.get("HTTP_REMOTE_USER", "")
     name = environ.get("HTTP_REMOTE_NAME", "").encode("latin-1").decode()
     account = Account(uid, name, environ.get("HTTP_REMOTE_EMAIL", "")) if uid else None

@@ -1,5 +1,5 @@
-"""Programs that nobody here wrote log in with tokens, while their user has an authenticator app:
-git, vdirsyncer before Radicale, and rclone before Apache's WebDAV."""
+"""Third-party programs log in with tokens, although their user has an authenticator app: git,
+vdirsyncer with Radicale, and rclone with Apache's WebDAV."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ VDIRSYNCER = Path(sys.executable).with_name("vdirsyncer")
 APACHE = shutil.which("apache2", path=os.environ["PATH"] + os.pathsep + "/usr/sbin")
 MODULES = Path("/usr/lib/apache2/modules")
 
-# A second factor is demanded everywhere; each program has to do without.
+# Every path requires a second factor, which the programs do not have.
 RULES = [
     {"path": "/git/*", "require": "two_factor", "tokens": True, "basic": True},
     {"path": "/dav/*", "require": "two_factor", "tokens": True, "basic": True},
@@ -45,11 +45,12 @@ RULES = [
 
 @dataclass
 class Town:
-    """A Doorward before a Git server, a calendar server and a WebDAV server. Alice has TOTP on."""
+    """A Doorward in front of a Git server, a calendar server and a WebDAV server. Alice has
+    TOTP."""
 
     live: Live
     git: GitServer
-    files: Path  # what the WebDAV server serves
+    files: Path  # the folder that the WebDAV server serves
 
     def token(self, scope: TokenScope = EVERYTHING) -> str:
         async def make() -> str:
@@ -86,7 +87,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     for each in (repositories / "git", calendars):
         each.mkdir(parents=True)
     with ExitStack() as stack:
-        # Not beneath the folder of the tests, which is for their user alone.
+        # Not in the folder of the tests, which only their user can read.
         files = open_to_all(Path(stack.enter_context(TemporaryDirectory(prefix="doorward-dav-"))))
         git = stack.enter_context(serving(repositories))
         radicale, dav = free_port(), free_port()
@@ -122,7 +123,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
 
 def open_to_all(folder: Path) -> Path:
-    """Apache gives root's rights up, and its user has to write there."""
+    """Apache drops root's privileges, and its user has to write there."""
     for each in (folder, folder / "dav", folder / ".locks"):
         each.mkdir(exist_ok=True)
         each.chmod(0o777)
@@ -139,7 +140,7 @@ def turn_totp_on(live: Live) -> None:
 
 
 def run(*command: object, status: int | None = 0, **environment: str) -> str:
-    """Everything that the program says; nobody is there to be asked."""
+    """Run a program without input; its complete output."""
     settings = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "no_proxy": "*"}
     done = subprocess.run(
         [str(word) for word in command],
@@ -182,11 +183,11 @@ def test_git_pushes_and_clones_with_a_token(town: Town, tmp_path: Path) -> None:
 
 
 def test_git_pushes_a_large_pack_in_chunks(town: Town, tmp_path: Path) -> None:
-    """What is larger than its `http.postBuffer`, git sends with a length that nobody knows yet."""
+    """If a pack is larger than `http.postBuffer`, git sends it without a known length."""
     town.git.add("git/large.git")
     url, work = town.url("/git/large.git", town.token()), tmp_path / "work"
     git(tmp_path, "init", "-q", work)
-    content = os.urandom(3 << 20)  # which no compression makes small
+    content = os.urandom(3 << 20)  # incompressible
     (work / "large").write_bytes(content)
     git(work, "add", ".")
     git(work, "commit", "-q", "-m", "Large")
@@ -199,7 +200,7 @@ def test_git_pushes_a_large_pack_in_chunks(town: Town, tmp_path: Path) -> None:
 
 
 def spoil(token: str) -> str:
-    """The same but for its last character."""
+    """The same text with another last character."""
     return token[:-1] + ("y" if token.endswith("x") else "x")
 
 

@@ -1,7 +1,7 @@
-"""A calendar server that nobody here wrote, reached through Doorward and by nothing else.
+"""Radicale, a third-party calendar server, behind Doorward.
 
-The configuration files are those of examples/radicale/; only ports and folders are changed,
-and the second for which Radicale keeps a refused client waiting.
+The configuration files are those of examples/radicale/, except for ports, folders, and the delay
+with which Radicale answers a refused client.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ IN_JANUARY = """<?xml version="1.0"?>
 
 @dataclass(frozen=True)
 class Calendars:
-    """Radicale and the Doorward in front of it."""
+    """Radicale with Doorward in front of it."""
 
     public: str
     radicale: str
@@ -120,13 +120,13 @@ def propfind(client: httpx.Client, path: str, *headers: tuple[str, str]) -> http
 
 
 def session_cookie(client: httpx.Client) -> dict[str, str]:
-    """What a thief of the cookie would replay after the browser has forgotten it."""
+    """The cookie that a thief would replay after the browser has deleted it."""
     return {"Cookie": f"doorward={client.cookies['doorward']}"}
 
 
 @pytest.fixture(scope="module")
 def diaries(house: Calendars) -> Calendars:
-    """Alice and Bob have a calendar each, made through the proxy."""
+    """A calendar for each of Alice and Bob, created through the proxy."""
     for name in PASSWORDS:
         with house.logged_in(name) as user:
             assert user.request("MKCALENDAR", f"/{name}/diary/").status_code == 201
@@ -163,7 +163,7 @@ def test_alice_keeps_a_calendar_through_the_proxy(house: Calendars) -> None:
         assert "SUMMARY:Tea with Bob" in report.text
         assert stored.headers["etag"] in report.text.replace("&quot;", '"')
 
-        # The calendar server compares the destination with the host that the client asked for.
+        # The calendar server compares the destination with the requested host.
         moved = alice.request(
             "MOVE",
             "/alice/plans/tea.ics",
@@ -190,7 +190,7 @@ FORGERIES = [
     [("X-Remote-User", "bob")],
     [("x-remote-user", "bob")],
     [("X-REMOTE-USER", "bob")],
-    [("X_Remote_User", "bob")],  # WSGI folds it into the same variable
+    [("X_Remote_User", "bob")],  # WSGI uses the same variable for it
     [("X-Remote_User", "bob")],
     [("x_remote-user", "bob")],
     [("X-Remote-User", "bob"), ("X-Remote-User", "bob")],
@@ -270,7 +270,7 @@ while True:
 def test_the_script_of_the_example_leaves_neither_program_behind(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """A signal to the script alone, as a service manager sends it; both programs are stand-ins."""
+    """Only the script gets the signal, as from a service manager; both programs are stand-ins."""
     for name in ("doorward", "python3"):
         program = tmp_path / name
         program.write_text(STAND_IN.format(python=sys.executable, folder=str(tmp_path)))

@@ -1,4 +1,4 @@
-"""The commands of the start pages, as a stranger types them, in order."""
+"""The commands of the start pages, run in order."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.outside
 
-# Where the installed commands are, as in an activated virtual environment.
+# The directory of the installed commands, as in an activated virtual environment.
 PROGRAMS = str(Path(sys.executable).parent)
 
 
 class Stranger:
-    """Somebody at a shell in an empty directory, with the addresses of the pages replaced."""
+    """A new user at a shell in an empty directory, with the addresses on the pages replaced."""
 
     def __init__(self, folder: Path, **replaced: str) -> None:
         self.folder = folder
@@ -47,7 +47,7 @@ class Stranger:
         return os.environ | mine | here
 
     def types(self, text: str) -> str:
-        """What it prints. The exit status must be 0."""
+        """Run a command; its output. The exit status must be 0."""
         done = subprocess.run(
             ["bash", "-euc", self.given(text)],
             cwd=self.folder,
@@ -103,7 +103,7 @@ def test_the_page_of_an_application_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_the_lines_of_the_readme(tmp_path: Path) -> None:
-    """In front of your application, in five lines."""
+    """The section "In front of your application, in five lines"."""
     text = (ROOT / "README.md").read_text().partition("## In front of your application")[2]
     block = re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)[0]
     lines = [line for line in block.splitlines() if not line.startswith("pip install .")]
@@ -112,7 +112,7 @@ def test_the_lines_of_the_readme(tmp_path: Path) -> None:
 
 
 def play(folder: Path, configuration: str | None, commands: list[str], ask: str) -> None:
-    """Write the file, type the commands, serve, and log in with what was printed."""
+    """Write the file, run the commands, serve, and log in with the printed password."""
     stranger = Stranger(folder)
     with ExitStack() as stack:
         stranger.upstream = stack.enter_context(guestbook())

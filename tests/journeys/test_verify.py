@@ -1,6 +1,7 @@
 """The files of examples/verify/, each in an application of its platform behind a real Doorward.
 
-Every application says who its user is, and refuses whatever Doorward did not sign for it just now.
+Every application returns its user's name, and refuses assertions that Doorward did not sign
+recently for this application.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ KEYS = "/.doorward/jwks.json"
 CLAIMS = "preferred_username"
 NGINX_JS = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")
 
-# The folder, the port to listen at, and what the application is told of Doorward.
+# The folder, the port, and the application's settings for Doorward.
 Build = Callable[[Path, int, dict[str, str]], list[str]]
 
 
@@ -133,20 +134,20 @@ PLATFORMS: dict[str, Build] = {
 
 @dataclass(frozen=True)
 class House:
-    """An application at `upstream`, which Doorward asks for `/` with an assertion for `wiki` and
-    for `/other` with one for another application."""
+    """An application at `upstream`. Doorward adds an assertion for `wiki` to requests for `/`, and
+    one for another application to requests for `/other`."""
 
     live: Live
     upstream: str
 
     def ask(self, *assertions: str, **more: str) -> httpx.Response:
-        """Around Doorward, with all that a client can say of itself."""
+        """Send a request directly to the application, with forged headers."""
         headers = [("Remote-User", "root"), ("X-Forwarded-User", "root"), *more.items()]
         headers += [("X-Doorward-Assertion", assertion) for assertion in assertions]
         return httpx.get(self.upstream, headers=headers, trust_env=False, timeout=PATIENCE_S)
 
     def sign(self, **changes: Any) -> str:
-        """What Doorward would sign, but for these claims; with its own key."""
+        """Sign an assertion like Doorward, with its own key, and with these changed claims."""
         keys = AssertionKeys(KeyFiles(load_settings(self.live.config, {}), time.time()).keys, ES256)
         pairs = keys._pairs()
         return jwt.encode(
@@ -195,7 +196,7 @@ def test_the_application_knows_its_user(house: House) -> None:
 
 
 def test_what_doorward_would_sign_is_believed(house: House) -> None:
-    """Or the refusals below would show nothing."""
+    """Otherwise the refusals below would prove nothing."""
     answer = house.ask(house.sign())
     assert (answer.status_code, answer.text.strip()) == (200, "root")
 
@@ -210,7 +211,7 @@ def _encode(value: dict[str, Any]) -> str:
 
 
 def _sign_with_public_key(header: dict[str, Any], claims: str, key: bytes) -> str:
-    """RFC 8725 2.1: a verifier that obeys `alg` takes the public key for a shared secret."""
+    """RFC 8725 2.1: a verifier that trusts `alg` uses the public key as a shared secret."""
     text = f"{_encode(header | {'alg': 'HS256'})}.{claims}"
     mac = base64.urlsafe_b64encode(hmac.digest(key, text.encode(), "sha256")).rstrip(b"=")
     return f"{text}.{mac.decode()}"
@@ -256,14 +257,14 @@ def test_an_assertion_of_another_doorward_is_refused(house: House) -> None:
 
 
 def test_a_new_key_is_fetched(house: House) -> None:
-    """A rotation without notice: the application did not know the key when it signs."""
+    """The application does not know the new key when it begins to sign."""
     assert house.live.command("keys", "rotate", "--leaked").returncode == 0
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         answer = house.ask(house.sign())
         if answer.status_code == 200:
             return
-        time.sleep(0.5)  # an application asks for keys at most every ten seconds
+        time.sleep(0.5)  # an application fetches keys at most every ten seconds
     raise AssertionError("the new key was never believed")
 
 

@@ -1,4 +1,4 @@
-"""A WebSocket library at both ends: what its client and its server say passes untouched."""
+"""A WebSocket library at both ends: the data of its client and server are forwarded unchanged."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_message_that_is_cut_in_the_middle_is_none(
         until(lambda: 1006 in (code for code, _ in application.ends[ended:]))
 
 
-# Who may
+# Access
 
 
 def test_the_application_is_told_who_opened_it(
@@ -140,7 +140,8 @@ def test_nobody_gets_an_ordinary_401(live: Live, application: Application) -> No
 
 
 def test_a_page_of_another_site_gets_403(live: Live, cookie: str) -> None:
-    """Hijacking of WebSockets by other sites: the browser sends the cookie along."""
+    """Cross-site WebSocket hijacking: the browser also sends the cookie for pages of other
+    sites."""
     evil = refusal(live, cookie, origin=PageOrigin("https://evil.example")).response
     assert evil.status_code == 403
     assert json.loads(evil.body or b"")["error"] == "cross_origin"

@@ -1,4 +1,4 @@
-"""A mail server of the test's own, in this loop: what it took, with TLS or without."""
+"""A mail server in this event loop, with or without TLS, that keeps the mails it gets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def serve() -> AsyncIterator[Serve]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """For 127.0.0.1 and mail.test, signed by itself."""
+    """A self-signed certificate for 127.0.0.1 and mail.test."""
     path = tmp_path_factory.mktemp("certificate") / "both.pem"
     _write_certificate(path)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

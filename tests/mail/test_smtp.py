@@ -1,4 +1,4 @@
-"""Mails with codes: what they say, and that nothing leaves in the clear that should not."""
+"""Mails with codes: their text, and that they are only sent unencrypted where this is allowed."""
 
 from __future__ import annotations
 

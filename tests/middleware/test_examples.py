@@ -1,4 +1,4 @@
-"""The examples, each run by a server: one logs in, and the application says who is asking."""
+"""The examples, each run by a server: after a login, the application shows the user's name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ APPLICATIONS = sorted(file.stem for file in EXAMPLES.glob("*_app.py"))
 
 
 class Example(Live):
-    """An example under uvicorn, with settings of its own."""
+    """An example under uvicorn, with its own settings."""
 
     def __init__(self, folder: Path, name: str) -> None:
         super().__init__(folder, "http://127.0.0.1:9", admin_listen="off")

@@ -1,4 +1,4 @@
-"""Doorward around an application in the same process, as a server and a client see both."""
+"""Doorward around an application in the same process, from the view of a server and a client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ACCESS = {"rules": [{"path": "/public/*", "require": "public"}]}
 
 
 class Inner:
-    """The application: notes what it is told, and answers as `script` says."""
+    """The application: records requests, and answers according to `script`."""
 
     def __init__(self) -> None:
         self.scopes: list[Message] = []
@@ -62,7 +62,7 @@ class Inner:
 
 
 class House:
-    """Doorward around an application, started, and the core as another process would open it."""
+    """Doorward around an application, started, and the core opened like in another process."""
 
     def __init__(self, inner: Inner, accounts: Accounts, app: Doorward) -> None:
         self.inner, self.accounts, self.app = inner, accounts, app
@@ -130,7 +130,7 @@ def headers_of(scope: Message, name: bytes) -> list[bytes]:
     return [value for key, value in scope["headers"] if key == name]
 
 
-# Who may, and what the application is told
+# Access, and what the application gets
 
 
 async def test_nobody_reaches_the_application_unless_a_rule_lets_it(house: House) -> None:
@@ -196,7 +196,7 @@ async def test_the_answer_is_for_its_session_and_sets_no_cookie_of_ours(house: H
     assert talk.values(b"remote-user") == []
 
 
-# Streaming, ends
+# Streaming and ends
 
 
 async def test_bodies_stream_both_ways(house: House) -> None:
@@ -225,7 +225,7 @@ async def test_work_after_the_answer_is_done(house: House) -> None:
     async def script(scope: Message, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"ok"})
-        await asyncio.sleep(0.05)  # as an application that goes on after its answer
+        await asyncio.sleep(0.05)  # like an application that continues after its answer
         done.append(True)
 
     house.inner.script = script
@@ -327,7 +327,7 @@ async def test_a_websocket_of_nobody_or_of_another_site_is_refused(
     assert house.inner.scopes == []
 
 
-# Its life, and its settings
+# Lifespan and settings
 
 
 async def test_the_application_starts_after_and_stops_before_doorward(tmp_path: Path) -> None:

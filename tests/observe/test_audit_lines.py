@@ -1,4 +1,4 @@
-"""How a record looks as a line, where lines go, and what the filter for fail2ban makes of them."""
+"""Audit records as lines: their form, their destinations, and fail2ban's filter."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVENT = Event(
     outcome="refused",
     detail="password",
 )
-HOST = r"(?P<host>[0-9A-Fa-f:.]+)"  # what fail2ban puts for <HOST>, as far as addresses go
+HOST = r"(?P<host>[0-9A-Fa-f:.]+)"  # fail2ban's pattern for <HOST>, without names
 
 
 def rule(name: str) -> str:
@@ -40,7 +40,7 @@ def rule(name: str) -> str:
 
 
 def banned(line: str) -> str | None:
-    """The address that fail2ban reads from a line: it takes the time out before it looks."""
+    """The address that fail2ban reads from a line, from which it removes the time first."""
     stamp = rule("datepattern").replace("%%f", r"\d+").replace("%%z", "Z")
     stamp = re.sub("%%[YmdHMS]", r"\\d+", stamp)
     rest, times = re.subn(stamp, "", line, count=1)
@@ -67,7 +67,7 @@ def test_the_filter_for_fail2ban_matches_failures(address: str, kind: Kind) -> N
     "event",
     [
         replace(EVENT, kind=Kind.LOGIN, outcome="done"),
-        replace(EVENT, kind=Kind.LOCKED_OUT),  # it follows a failure, which counts already
+        replace(EVENT, kind=Kind.LOCKED_OUT),  # it follows a failure, which already counts
         replace(EVENT, kind=Kind.SESSION_ENDED, outcome="done"),
         replace(EVENT, address=""),
     ],
@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_lines_that_are_lost_later_are_told_and_counted_once(tmp_path: Path) -> None:
-    """The database has the records: the acts are done, and nobody is answered otherwise."""
+    """The database has the records, so the operations succeed."""
     (folder := tmp_path / "logs").mkdir()
     channel = open_channel(folder / "audit.jsonl")
     assert channel is not None

@@ -1,4 +1,5 @@
-"""Lines beside the work: nobody waits for them, and what is lost is counted and told once."""
+"""Lines written in the background: no caller waits for them, and lost lines are counted and
+reported once."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from tests.support.waiting import PATIENCE_S, until
 
 
 class Disk:
-    """Takes lines while it is well; in between it is full."""
+    """Accepts lines except while it is full."""
 
     def __init__(self) -> None:
         self.is_full = False

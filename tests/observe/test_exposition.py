@@ -1,4 +1,4 @@
-"""Metrics as Prometheus reads them. Its own client library is the judge."""
+"""Metrics in Prometheus's formats, compared with its own client library."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.just("\n"), 
 
 
 class Both:
-    """The same families, ours and those of the library."""
+    """The same families, as Doorward's objects and as the library's."""
 
     def __init__(self) -> None:
         self.ours: list[Family] = []

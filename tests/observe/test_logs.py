@@ -1,4 +1,4 @@
-"""How lines look: of the log, and of the access log among them."""
+"""The form of lines of the log and of the access log."""
 
 from __future__ import annotations
 
@@ -154,7 +154,8 @@ def test_a_target_is_told_up_to_a_length_and_without_login_data() -> None:
 
 @pytest.mark.parametrize("format", ["json", "console"])
 def test_a_traceback_has_no_values_of_variables(restored: None, format: Format) -> None:
-    """structlog prints all of them with rich, where that is installed: passwords and tokens."""
+    """If rich is installed, structlog by default prints all of them, including passwords and
+    tokens."""
     stream = Terminal() if format == "console" else io.StringIO()
     configure_logs(stream, format=format)
 

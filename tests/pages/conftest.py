@@ -1,4 +1,4 @@
-"""A browser before the pages of a `home`, which each file makes as it needs it."""
+"""A browser for the pages of a `home`, which each file configures."""
 
 from __future__ import annotations
 

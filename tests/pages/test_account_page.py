@@ -1,4 +1,4 @@
-"""The account page and those beneath it, in process: what each form does, and for whom not."""
+"""The account page and its subpages, in process: what each form does, and whom it refuses."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def hidden(page: httpx.Response, name: str) -> str:
 
 
 async def set_up(home: House, browser: httpx.AsyncClient, path: str = APP) -> tuple[str, list[str]]:
-    """The secret and the recovery codes of a new app."""
+    """Set up an app; its secret and the recovery codes."""
     shown = await browser.post(path, data={"form": await token(browser), "step": "begin"})
     secret = hidden(shown, "secret")
     form = {"form": hidden(shown, "form"), "step": "confirm", "secret": secret}
@@ -61,7 +61,7 @@ async def set_up(home: House, browser: httpx.AsyncClient, path: str = APP) -> tu
     return secret, re.findall(r"<code>([\w-]+)</code>", done.text)
 
 
-# Who may see it
+# Access
 
 
 @pytest.mark.parametrize("path", ["", "/authenticator", "/password", "/email"])
@@ -74,7 +74,7 @@ async def test_nobody_is_led_to_the_login_and_back(home: House, path: str) -> No
 
 
 async def test_a_half_done_login_opens_nothing(home: House) -> None:
-    """CVE-2026-32246: a half-done login was accepted by another endpoint."""
+    """CVE-2026-32246: a pending login was accepted by another endpoint."""
     pending = await home.opened(level=PENDING)
     async with home.browser(cookie=home.cookie(pending)) as browser:
         for path in ("", "/authenticator", "/password", "/email"):
@@ -93,7 +93,7 @@ FORMS = ["/sessions", "/authenticator", "/recovery-codes", "/email-codes", "/pas
 async def test_a_form_is_of_its_session_and_of_this_site(
     home: House, browser: httpx.AsyncClient, path: str
 ) -> None:
-    """CVE-2017-1000069's kin, CVE-2020-36191."""
+    """As for CVE-2017-1000069 and CVE-2020-36191."""
     async with home.browser(cookie=home.cookie(await home.opened())) as other:
         foreign = await token(other)
     for wrong in ("", "x", "é", foreign):
@@ -146,7 +146,7 @@ async def test_of_very_many_sessions_the_newest_are_listed_and_this_one(
 async def test_a_device_is_named_and_a_hostile_one_is_harmless(
     home: House, browser: httpx.AsyncClient
 ) -> None:
-    """CVE-2023-52430: script that a name or a User-Agent brings along."""
+    """CVE-2023-52430: script in a name or a User-Agent."""
     for agent in (
         FIREFOX,
         "<script>alert(1)</script>" + "x" * 600,
@@ -208,7 +208,7 @@ async def test_ending_this_one_logs_out(home: House, browser: httpx.AsyncClient)
     assert await home.sessions() == ()
 
 
-# How long it lasts
+# Session lifetime
 
 
 async def test_a_script_asks_how_long_the_session_lasts_and_does_not_prolong_it(
@@ -266,7 +266,7 @@ async def test_a_secret_that_was_not_shown_here_is_never_taken(
 async def test_a_session_that_is_not_fresh_needs_the_password_first(
     home: House, browser: httpx.AsyncClient
 ) -> None:
-    """A stolen session must not shut its owner out."""
+    """A thief of a session must not lock its owner out."""
     home.clock.now += 300
     asked = await post(browser, APP, step="begin")
     assert "Enter your password again" in text_of(asked) and "<svg" not in asked.text
@@ -397,7 +397,7 @@ async def test_without_the_setting_no_browser_is_remembered(tmp_path: Path) -> N
 async def test_a_password_is_changed_and_other_sessions_end(
     home: House, browser: httpx.AsyncClient
 ) -> None:
-    """CVE-2026-40934: cookies that stay valid after a password change."""
+    """CVE-2026-40934: cookies stayed valid after a password change."""
     other = await home.opened()
     done = await post(browser, f"{ACCOUNT}/password", current=PASSWORD, new=NEW)
     assert done.headers["location"] == f"{ACCOUNT}?done=password"
@@ -409,7 +409,7 @@ async def test_a_password_is_changed_and_other_sessions_end(
 
 
 def test_the_sentences_say_what_the_core_demands() -> None:
-    """Or the core's would not be translated."""
+    """Otherwise the core's sentences would be shown untranslated."""
     for name in ("TOO_SHORT", "TOO_LONG", "GUESSABLE", "SAME"):
         assert getattr(credentials, name) == getattr(passwords, name)
 
@@ -474,7 +474,8 @@ async def test_who_has_to_change_the_password_does_so_at_the_login(tmp_path: Pat
 async def test_an_address_is_changed_by_who_reads_its_mail(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
-    """GHSA-qgqp-xh8r-v73r's kin: an address is nobody's before a code from there came back."""
+    """As for GHSA-qgqp-xh8r-v73r: an address belongs to a user only after a code sent to it was
+    entered."""
     shown = await post(browser, f"{ACCOUNT}/email", address="new@example.com")
     assert "code of eight characters to new@example.com" in text_of(shown)
     form = {"form": hidden(shown, "form"), "asked": hidden(shown, "asked")}

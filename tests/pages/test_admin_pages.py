@@ -1,4 +1,4 @@
-"""Administration in process: who gets in, what each form does to whom, and who is written down."""
+"""Administration, in process: access, the effect of each form, and the audit records."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def desk(home: House, name: str = "boss", **headers: str) -> AsyncIterator
     opened = await home.opened(name, second_factor_at=home.clock())
     cookie, signed = home.cookies.name.decode(), home.accounts.tokens.sign(opened.token)
     async with home.browser(sec_fetch_site="same-origin", **headers) as browser:
-        browser.cookies.set(cookie, signed, domain=HOST)  # which takes a new token as browsers do
+        browser.cookies.set(cookie, signed, domain=HOST)  # it takes over a new token
         yield browser
 
 
@@ -96,7 +96,7 @@ async def last(home: House) -> Event:
     return (await home.accounts.audit_log.latest(RecordFilter(), 1))[-1].event
 
 
-# Who gets in
+# Access
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -167,7 +167,7 @@ async def test_an_admin_s_right_ends_with_the_role(home: House, boss: httpx.Asyn
 async def test_forms_are_of_their_session_and_of_this_site(
     home: House, boss: httpx.AsyncClient
 ) -> None:
-    """CVE-2020-36191's kin: an admin's browser is made to send what somebody else wrote."""
+    """As for CVE-2020-36191: an attacker makes an admin's browser send a forged form."""
     path = await page_of(home, "alice")
     for wrong in ({}, {"form": "x"}):
         assert (await boss.post(path, data={"do": "ban", **wrong})).status_code == 403
@@ -311,7 +311,7 @@ async def test_a_factor_is_taken_away(home: House, boss: httpx.AsyncClient) -> N
 
 
 async def test_sessions_are_seen_and_ended(home: House, boss: httpx.AsyncClient) -> None:
-    """CVE-2025-29928: a session deleted on the page lived on."""
+    """CVE-2025-29928: a session deleted on the page stayed valid."""
     one, two, three = [await home.opened() for _ in range(3)]
     listed = text_of(await boss.get(f"{ADMIN}/sessions"))
     assert listed.count("alice") == 3 and "this one" in listed
@@ -343,7 +343,7 @@ async def test_a_user_of_a_file_is_read_only(home: House, boss: httpx.AsyncClien
     assert (await user(home, "filed")).banned
 
 
-# What an admin may not
+# What an admin cannot do
 
 
 ACTS = ["edit", "ban", "disable", "demand", "password", "reset", "end-all", "end"]
@@ -353,7 +353,7 @@ ACTS = ["edit", "ban", "disable", "demand", "password", "reset", "end-all", "end
 async def test_an_admin_does_nothing_to_admins_and_nobody_to_himself(
     home: House, boss: httpx.AsyncClient, root: httpx.AsyncClient, what: str
 ) -> None:
-    """CVE-2024-41942: an admin rose above himself by way of somebody with more rights."""
+    """CVE-2024-41942: an admin gained privileges by acting on a user with more privileges."""
     await home.add("second", roles=["admin"])
     session = await home.opened("root")
     for browser, name in ((boss, "root"), (boss, "second"), (boss, "boss"), (root, "root")):
@@ -531,7 +531,7 @@ async def test_storage_that_is_silent_is_told(home: House, boss: httpx.AsyncClie
 
 
 async def test_100000_users_are_paged_and_found(tmp_path: Path) -> None:
-    """That none of their pages needs all of them, tests/storage/test_listings.py shows."""
+    """tests/storage/test_listings.py shows that no page reads all of them."""
     async with house(tmp_path) as home:
         await home.add("boss", roles=["admin"])
         crowd.fill(tmp_path)

@@ -1,4 +1,4 @@
-"""Whatever accent an owner chooses, what is written in it and on it can be read."""
+"""Text in the accent colour and on it is readable for any colour in the settings."""
 
 from __future__ import annotations
 

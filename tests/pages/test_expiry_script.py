@@ -1,4 +1,4 @@
-"""The script that applications include to warn before a session ends, as it is served."""
+"""The script that applications include to warn users before their session ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_it_is_served_in_the_language_that_the_browser_asks_for(home: Hous
 
 
 async def test_an_owners_words_cannot_end_the_scripts_text(tmp_path: Path) -> None:
-    """A translation with quotes or line breaks stays a string."""
+    """A translation with quotes or line breaks stays within its string."""
     folder = tmp_path / "words"
     folder.mkdir()
     odd = 'a"\\n;alert(1)//'

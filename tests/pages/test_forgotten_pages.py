@@ -1,4 +1,4 @@
-"""Forgotten passwords in process: who gets a link, what it is good for, and what nobody learns."""
+"""Forgotten passwords, in process: who gets a link, what it allows, and that it reveals nothing."""
 
 from __future__ import annotations
 
@@ -66,12 +66,13 @@ async def log_in(browser: httpx.AsyncClient, password: str, **more: str) -> http
 async def test_a_link_sets_another_password_once_and_ends_every_session(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
-    """CVE-2026-40934's kin: who has stolen a session is out when its user is helped back in."""
+    """As for CVE-2026-40934: a thief of a session is logged out when its user sets a new
+    password."""
     session = await home.opened()
     assert f'href="{FORGOTTEN}"' in (await browser.get(LOGIN)).text
     token = await link(home, browser, mailbox)
     assert mailbox.sent[-1][0] == ADDRESS
-    for _ in range(3):  # mail servers look, too
+    for _ in range(3):  # mail servers open links, too
         page = await browser.get(RESET, params={"token": token})
         assert page.status_code == 200 and "For alice" in text_of(page)
     assert await home.found(session), "nothing has happened yet"
@@ -100,7 +101,7 @@ async def test_of_many_that_use_a_link_at_once_one_does(
 async def test_every_name_gets_the_same_answer_before_anybody_looks(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
-    """CVE-2023-39522: a recovery page told which users there are."""
+    """CVE-2023-39522: a recovery page revealed which users exist."""
     pages = set()
     for name in ("alice", ADDRESS, "nobody", "filed", "no@where.example", "\0", "x" * 5000):
         answer = await browser.post(FORGOTTEN, data={"username": name})
@@ -142,7 +143,8 @@ async def test_who_is_kept_out_gets_none_and_a_link_from_before_is_void(
 async def test_the_mailbox_alone_is_not_enough(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
-    """Whose only factor is e-mail would have none left."""
+    """For a user whose only factor is e-mail, access to the mailbox would be enough for
+    everything."""
     token = await link(home, browser, mailbox)
     alice, factors = await home.accounts.users.get("alice"), home.accounts.second_factors
     await factors.enable_email(proven(alice, home.clock()), home.clock())
@@ -154,7 +156,8 @@ async def test_the_mailbox_alone_is_not_enough(
 async def test_it_stands_in_for_no_second_factor(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
-    """Not by e-mail, either, where that and an app are on: the mailbox would be both."""
+    """Nor by e-mail if the user has both an app and codes by e-mail: the mailbox would replace
+    both."""
     alice, factors = await home.accounts.users.get("alice"), home.accounts.second_factors
     await factors.adopt_totp(alice, SECRET, home.clock())
     await factors.enable_email(proven(alice, home.clock()), home.clock())
@@ -172,7 +175,7 @@ async def test_a_link_dies_after_thirty_minutes_and_with_the_address(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     token = await link(home, browser, mailbox)
-    home.clock.now -= 86_400  # it was a day ahead, and has been corrected
+    home.clock.now -= 86_400  # the clock was a day ahead, and has been corrected
     assert (await browser.get(RESET, params={"token": token})).status_code == 400
     home.clock.now += 86_400 + LIFETIME_S - 1
     assert (await browser.get(RESET, params={"token": token})).status_code == 200

@@ -1,5 +1,5 @@
-"""One login for hosts of other root domains: what a browser is handed on the way, and what an
-attacker who stands at any step of it gets."""
+"""One login for hosts of other root domains: what a browser gets at each step, and what an attacker
+can do with it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def build(fronts: Build, origin: Origin | None = None, **more: Any) -> Fro
 
 @dataclass
 class Browser:
-    """One that keeps cookies for each host, as their attributes say."""
+    """A browser that keeps cookies for each host, according to their attributes."""
 
     front: Front
     jar: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -94,13 +94,13 @@ class Browser:
         return await self.send(page, site, *NAVIGATES, form=form)
 
     async def start(self, target: str = "/page?x=1", host: str = OTHER) -> str:
-        """The address of the portal that a host sends to."""
+        """The address of the portal to which a host redirects."""
         answer = await self.send(f"https://{host}{LOGIN}?rd={quote(target, safe='/')}")
         assert answer.status == 303, answer
         return where(answer)
 
     async def fetch_form(self, target: str = "/page?x=1", host: str = OTHER) -> dict[str, str]:
-        """The form that the portal shows, with its action."""
+        """The portal's form, with its action."""
         answer = await self.send(await self.start(target, host))
         assert answer.status == 200, answer
         return read_form(answer)
@@ -114,7 +114,7 @@ class Browser:
         return await self.post(await self.fetch_form(target, host))
 
     async def may(self, host: str, path: str = "/page") -> bool:
-        """Whether the front proxy of a host is told to let a request of this browser through."""
+        """Whether the front proxy of a host may forward a request of this browser."""
         lines: list[Header] = [(b"host", b"doorward"), (b"x-forwarded-for", b"192.0.2.9")]
         lines += forwarded(target=path, host=host)
         if cookies := self.cookies(host):
@@ -144,7 +144,7 @@ async def arrived(fronts: Build, **more: Any) -> tuple[Front, Browser]:
     return front, browser
 
 
-# The way
+# The steps
 
 
 async def test_nobody_is_led_to_the_portal_and_back_with_a_session(fronts: Build) -> None:
@@ -221,7 +221,8 @@ async def test_a_proxied_host_is_handed_sessions_too(fronts: Build, origin: Orig
 
 
 async def test_an_application_never_sees_the_nonce(fronts: Build, origin: Origin) -> None:
-    """Whoever has it could take up a code that was meant for this browser (CVE-2025-52553)."""
+    """With the nonce, an application could use a code that was meant for this browser
+    (CVE-2025-52553)."""
     _, browser = await arrived(fronts, origin=origin)
     await browser.start()
     browser.jar[OTHER] |= {"a": "b", "doorward-handover": "c" * 43}
@@ -288,7 +289,7 @@ async def test_whatever_ends_the_row_ends_it_there(fronts: Build) -> None:
 async def test_a_new_token_of_the_session_voids_those_of_other_hosts_and_codes(
     fronts: Build,
 ) -> None:
-    """As it voids every other copy: a password was changed, or a factor given."""
+    """Like every other copy of the old token, after a changed password or a second factor."""
     front, browser = await arrived(fronts)
     await browser.come_in()
     form = await browser.fetch_form("/", THIRD)
@@ -376,14 +377,14 @@ async def test_of_many_at_once_one_comes_in(fronts: Build) -> None:
 
 
 async def test_a_code_is_over_after_a_minute(fronts: Build) -> None:
-    """CVE-2025-64708: whatever is cleaned up, and when."""
+    """CVE-2025-64708: expiry must not depend on a clean-up."""
     front, browser = await arrived(fronts)
     form = await browser.fetch_form()
     front.clock.now += 59
     late = await browser.fetch_form()
     front.clock.now += 2
     assert (await browser.post(form)).status == 403
-    assert (await Browser(front, browser.jar).post(late)).status == 403  # its nonce is gone
+    assert (await Browser(front, browser.jar).post(late)).status == 403  # its nonce was deleted
 
 
 async def test_a_code_from_a_clock_that_was_ahead_is_over(fronts: Build) -> None:
@@ -403,7 +404,7 @@ async def test_a_code_is_for_one_host(fronts: Build) -> None:
 
 
 async def test_a_sent_link_logs_nobody_in(fronts: Build) -> None:
-    """CVE-2017-1000069: an attacker's own code, in the browser of somebody else."""
+    """CVE-2017-1000069: an attacker's own code in another user's browser."""
     front, attacker = await arrived(fronts)
     form = await attacker.fetch_form()
     victim = Browser(front)
@@ -411,7 +412,7 @@ async def test_a_sent_link_logs_nobody_in(fronts: Build) -> None:
     assert (await attacker.post(form)).status == 403  # used up, although the victim had no nonce
     await attacker.start()
     form = await attacker.fetch_form()
-    await victim.start()  # has a nonce of its own
+    await victim.start()  # it has its own nonce
     assert (await victim.post(form)).status == 403
     assert HOST_COOKIE not in victim.jar[OTHER]
     assert not await victim.may(OTHER)
@@ -470,12 +471,12 @@ async def test_nonsense_is_refused(fronts: Build, attack: str) -> None:
     assert (await browser.post(form | {"code": attack})).status == 403
 
 
-# Where it leads
+# Return addresses
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=ascii)
 async def test_no_attack_leads_elsewhere(fronts: Build, attack: str) -> None:
-    """CVE-2017-1000070, CVE-2020-5233, CVE-2021-29651: the corpus of every return address."""
+    """CVE-2017-1000070, CVE-2020-5233, CVE-2021-29651: the corpus for all return addresses."""
     _, browser = await arrived(fronts)
     challenge = build_challenge(make_nonce())
     behind = [f"https://{OTHER}{attack}"] if attack.startswith("/") else []
@@ -527,7 +528,7 @@ async def test_without_the_setting_there_is_no_such_page(fronts: Build) -> None:
     assert (await browser.send(f"https://{OTHER}{LOGIN}")).status == 200
 
 
-# What is written down
+# Audit records
 
 
 async def test_records_tell_of_it(fronts: Build) -> None:

@@ -1,4 +1,5 @@
-"""A form that was posted when the login was over: kept for its browser, sent again on a click."""
+"""A form that was posted after the session had ended: it is kept for its browser, and sent again on
+a click."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def clock() -> FixedClock:
 async def browser(
     tmp_path: Path, origin: Origin, clock: FixedClock
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser before the whole application, with a user alice."""
+    """A browser for the whole application, with a user alice."""
     chosen = {
         "data_dir": str(tmp_path),
         "public_url": "http://app.test",
@@ -112,7 +113,7 @@ async def test_it_is_nothing_in_another_browser_or_after_ten_minutes(
     sealed = kept(await interrupted(browser))
     for forged in (sealed[:-8] + "AAAAAAA=", "x", "é", "A" * 200_000):
         assert (await log_in(browser, forged)).headers["location"] == "/wiki/edit?page=2"
-    for shift in (600, -86_400):  # and a day before, if the clock was ahead
+    for shift in (600, -86_400):  # and a day earlier, if the clock was ahead
         clock.now += shift
         late = await log_in(browser, sealed)
         assert late.status_code == 303 and late.headers["location"] == "/wiki/edit?page=2"
@@ -136,7 +137,8 @@ async def test_it_is_nothing_in_another_browser_or_after_ten_minutes(
 async def test_what_is_no_form_of_this_site_is_not_kept(
     browser: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
-    """CVE-2017-1000069's kin: sent again, another site's form would pass for this one's."""
+    """As for CVE-2017-1000069: when sent again, another site's form would seem to be from this
+    site."""
     page = await interrupted(browser, headers=headers)
     assert page.status_code == 401 and 'name="kept"' not in page.text
     assert "doorward-kept" not in page.headers.get("set-cookie", "")
@@ -165,7 +167,7 @@ async def test_a_form_beyond_the_bound_is_not_kept(browser: httpx.AsyncClient) -
 async def test_the_way_back_is_never_where_the_referer_likes(
     browser: httpx.AsyncClient, referer: str
 ) -> None:
-    """CVE-2024-21496: a Referer that ends in a link."""
+    """CVE-2024-21496: a Referer ended up in a link."""
     page = await interrupted(browser, headers={"referer": referer})
     assert page.status_code == 401 and "alert" not in page.text and "evil" not in page.text
     action = re.search(r'action="([^"]*login[^"]*)"', page.text)

@@ -1,4 +1,4 @@
-"""The login page: what it shows, whom it lets in, and what it tells those it does not."""
+"""The login page: what it shows, who can log in, and its messages for refused logins."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ async def test_the_return_target_stays_in_the_query_of_the_action(
 
 
 async def test_policies_forbid_script_frames_and_foreign_places(browser: httpx.AsyncClient) -> None:
-    """GHSA-gmfg-3v4q-9qr4: script on the portal if the policy was loosened."""
+    """GHSA-gmfg-3v4q-9qr4: script could run on the portal if the policy was loosened."""
     page, again = await browser.get(LOGIN), await browser.get(LOGIN)
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy
-    # What the application serves is of the same origin: 'self' would let it in.
+    # The application's files have the same origin: 'self' would allow them.
     nonce = re.search(r"script-src 'nonce-([0-9a-f]{24})'$", policy)
     assert nonce is not None and f'<script nonce="{nonce[1]}" src="' in page.text
     assert nonce[1] not in again.headers["content-security-policy"]
@@ -192,11 +192,11 @@ async def test_our_cookie_twice_is_cleaned_up_by_the_page_and_by_the_login(
     assert set_cookies(page) and all("Max-Age=0" in line for line in set_cookies(page))
     done = await browser.post(LOGIN, data=RIGHT, headers=headers)
     lines = set_cookies(done)
-    assert "Max-Age=0" in lines[0] and "Max-Age=0" not in lines[-1]  # the new one comes last
+    assert "Max-Age=0" in lines[0] and "Max-Age=0" not in lines[-1]  # the new session comes last
     assert await home.found(one) is None and await home.found(two) is None
 
 
-# Somebody who is logged in
+# A user who is already logged in
 
 
 async def test_a_second_tab_is_sent_on(home: House, browser: httpx.AsyncClient) -> None:
@@ -207,7 +207,8 @@ async def test_a_second_tab_is_sent_on(home: House, browser: httpx.AsyncClient) 
 
 
 async def test_another_login_can_be_asked_for(home: House, browser: httpx.AsyncClient) -> None:
-    """CVE-2026-34454: the next person at a shared machine sees who is logged in, and is asked."""
+    """CVE-2026-34454: the next person at a shared machine sees which user is logged in, and has to
+    log in."""
     old = await home.opened()
     headers = {"cookie": home.cookie(old)}
     page = await browser.get(f"{LOGIN}?another=1&rd=/wiki", headers=headers)
@@ -229,10 +230,10 @@ async def test_a_session_that_counts_for_nothing_sees_the_form(
         home.clock.now += 7200
     page = await browser.get(LOGIN, headers={"cookie": home.cookie(opened)})
     assert page.status_code == 200 and 'name="password"' in page.text
-    assert not set_cookies(page)  # another tab may be logging in just now
+    assert not set_cookies(page)  # another tab may be logging in at the moment
 
 
-# A wrong one
+# A wrong password
 
 
 async def test_a_wrong_password_shows_the_form_again_and_says_so(
@@ -251,7 +252,7 @@ async def test_a_wrong_password_shows_the_form_again_and_says_so(
 async def test_a_neighbour_does_not_lock_out_a_browser_that_logged_in_before(
     home: House, browser: httpx.AsyncClient
 ) -> None:
-    """Everybody here has one address. The cookie is for the pages alone, and names nobody."""
+    """All clients share one address. The cookie is only for the pages, and contains no name."""
     login = await browser.post(LOGIN, data=RIGHT)
     (line,) = set_notes(login)
     assert re.fullmatch(
@@ -296,7 +297,7 @@ async def test_a_browser_becomes_known_with_the_code_and_stays_so_with_a_new_pas
 async def test_no_failure_tells_one_account_from_another(
     home: House, browser: httpx.AsyncClient
 ) -> None:
-    """CVE-2023-39522: a page that reveals whether a user exists."""
+    """CVE-2023-39522: a page revealed whether a user exists."""
     await home.add("banned")
     await home.add("disabled")
     await home.accounts.users.ban("banned", home.clock(), actor=OWNER)
@@ -361,7 +362,7 @@ async def test_a_forced_change_refuses_the_old_and_guessable_passwords(
 async def test_a_form_with_something_missing_is_no_login(
     home: House, browser: httpx.AsyncClient, form: dict[str, str]
 ) -> None:
-    """CVE-2026-49443: an empty post skips a stage."""
+    """CVE-2026-49443: an empty form skipped a stage."""
     headers = {"content-type": "application/x-www-form-urlencoded"}
     page = await browser.post(LOGIN, data=form, headers=headers)
     assert page.status_code == 400
@@ -399,7 +400,7 @@ async def test_a_hostile_host_is_harmless(browser: httpx.AsyncClient, host: str)
     assert "<b>" not in page.text and 'onload="' not in page.text
 
 
-# Posted from elsewhere, or not a form
+# Forms of other sites, and bodies that are not forms
 
 
 @pytest.mark.parametrize(
@@ -413,7 +414,7 @@ async def test_a_hostile_host_is_harmless(browser: httpx.AsyncClient, host: str)
     ],
 )
 async def test_another_site_cannot_post_the_form(home: House, headers: dict[str, str]) -> None:
-    """CVE-2017-1000069: no binding of the login to its form."""
+    """CVE-2017-1000069: the login was not bound to its form."""
     async with home.old_browser() as browser:
         page = await browser.post(LOGIN, data=RIGHT, headers=headers)
     assert page.status_code == 403 and is_guarded(page)
@@ -431,7 +432,7 @@ async def test_a_form_whose_browser_says_that_it_is_ours_needs_no_more(
         assert (await program.post(LOGIN, data=RIGHT, headers=headers)).status_code == 303
 
 
-# A form of a browser that does not say where it comes from
+# A form of a browser that does not send its origin
 
 
 def token_of(page: httpx.Response) -> dict[str, str]:
@@ -443,13 +444,13 @@ def token_of(page: httpx.Response) -> dict[str, str]:
 async def test_without_origin_and_fetch_metadata_the_token_of_the_page_is_needed(
     home: House,
 ) -> None:
-    """CVE-2017-1000069: another site logs its visitor in to an account of its own."""
+    """CVE-2017-1000069: another site logs its visitor in to an attacker's account."""
     async with home.old_browser() as browser:
         refused = await browser.post(LOGIN, data=RIGHT | {"kept": "sealed"})
         assert refused.status_code == 403 and is_guarded(refused)
         assert "log in again" in text_of(refused) and 'value="alice"' in refused.text
         assert not await home.sessions()
-        # The answer is the form again, with what it takes now.
+        # The answer is the form again, with a valid token.
         again = await browser.post(LOGIN, data=RIGHT | token_of(refused))
         assert again.status_code == 303 and await home.sessions()
 
@@ -509,7 +510,7 @@ async def test_a_program_is_told_what_to_send(home: House) -> None:
         assert (await program.post(LOGIN, data=RIGHT | token)).status_code == 303
 
 
-# What it calls itself
+# The name of the site
 
 UNKNOWN = [
     "evil.test",
@@ -525,7 +526,7 @@ KNOWN = ["wiki.test", "wiki.test:8443", "docs.test", "a.team.test"]
 async def test_pages_name_hosts_that_the_settings_name_and_no_other(
     tmp_path: Path, host: str
 ) -> None:
-    """The kind: every page of ours, asked for under this Host."""
+    """Every page, requested with this Host."""
     routes = [
         {"upstream": "http://127.0.0.1:9"},
         {"upstream": "http://127.0.0.1:9", "host": "Docs.test"},
@@ -580,7 +581,7 @@ BAD_FORMS = {
 async def test_a_form_that_cannot_be_read_is_a_400(
     browser: httpx.AsyncClient, kind: str, body: bytes
 ) -> None:
-    """CVE-2024-21493: malformed input ends in a panic. CVE-2024-47874: in memory without bound."""
+    """CVE-2024-21493: malformed input caused a panic. CVE-2024-47874: unbounded use of memory."""
     page = await browser.post(LOGIN, content=body, headers={"content-type": kind})
     assert page.status_code == 400 and not set_cookies(page)
 
@@ -604,7 +605,7 @@ async def test_a_program_that_posts_json_is_told_so_in_json(home: House) -> None
     assert answer.json()["request_id"] == "request-1"
 
 
-# Trouble
+# Errors
 
 
 async def test_a_database_that_does_not_answer_says_try_again(
@@ -639,7 +640,7 @@ async def test_what_nobody_foresaw_is_a_500_page(home: House, browser: httpx.Asy
 async def test_who_guesses_has_to_wait_and_is_told_how_long(
     home: House, browser: httpx.AsyncClient
 ) -> None:
-    """A right password is answered like a wrong one."""
+    """A right password gets the same answer as a wrong one."""
     for _ in range(5):
         assert (await browser.post(LOGIN, data=WRONG)).status_code == 401
     home.clock.now += 100.5

@@ -1,4 +1,4 @@
-"""The logout page: a button to look at, and a post that ends the session everywhere."""
+"""The logout page: GET shows a button, and POST ends the session everywhere."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_looking_at_the_page_ends_nothing(home: House, browser: httpx.Asyn
 async def test_a_post_ends_the_session_and_expires_every_variant(
     home: House, browser: httpx.AsyncClient
 ) -> None:
-    """CVE-2024-21492: a logout that leaves the token valid."""
+    """CVE-2024-21492: a logout left the token valid."""
     opened = await home.opened()
     done = await browser.post(LOGOUT, headers={"cookie": home.cookie(opened)})
     assert (done.status_code, done.headers["location"]) == (303, "/.doorward/login")

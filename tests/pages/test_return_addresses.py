@@ -1,5 +1,5 @@
-"""The page that was wanted before the login, however long its address, is the one that opens after
-it; where that cannot be, the page says so."""
+"""After the login, the page that was requested before opens, even if its address is long. If that
+is impossible, the page says so."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOGIN = "/.doorward/login"
 SECOND = "/.doorward/second-factor"
 RIGHT = {"username": "alice", "password": PASSWORD}
 PAGE = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin")
-LIMIT = 16 * 1024  # limits.target_bytes, as it is by default
+LIMIT = 16 * 1024  # the default of limits.target_bytes
 SAID = "The address of the page you wanted is too long to be kept."
 
 
@@ -37,7 +37,7 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
 def test_the_longest_target_that_is_let_in_is_kept_across_the_login(
     deploy: Start, fill: str
 ) -> None:
-    """Every byte of it may take three in the address of the login page."""
+    """In the address of the login page, each byte of the target may take three."""
     target = ("/wiki?q=" + fill * LIMIT)[:LIMIT].removesuffix("%").removesuffix("%2")
     with Origin((answering(OK),)) as origin:
         live = deploy(origin.url, users=[config_user("alice")])
@@ -54,7 +54,7 @@ def test_the_longest_target_that_is_let_in_is_kept_across_the_login(
 
 
 def posted(live: Live, action: str) -> str:
-    """Where the login form that is posted to this address leads."""
+    """The redirect's target after the login form is posted to this address."""
     form = b"username=alice&password=correct+horse+battery+staple"
     lines = (
         *PAGE,

@@ -1,4 +1,4 @@
-"""The page that asks for a code, from the password to the page that was wanted."""
+"""The page that asks for a code, from the password to the requested page."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_a_login_with_an_app_goes_over_the_page_to_where_it_began(
 async def test_a_pending_session_is_nobody_elsewhere(
     home: House, browser: httpx.AsyncClient
 ) -> None:
-    """CVE-2026-32246: a half-done login was accepted by another endpoint."""
+    """CVE-2026-32246: a pending login was accepted by another endpoint."""
     await turn_on_totp(home)
     await browser.post(LOGIN, data=RIGHT)
     assert (await browser.get("/.doorward/login")).status_code == 200
@@ -74,7 +74,7 @@ async def test_the_old_token_is_dead_at_once(home: House, browser: httpx.AsyncCl
     await browser.post(LOGIN, data=RIGHT)
     name = home.cookies.name.decode()
     pending = browser.cookies[name]
-    await browser.get(PAGE)  # now memory knows it
+    await browser.get(PAGE)  # now it is in memory
     await post(browser, code=code_of(home, secret))
     async with home.browser(cookie=f"{name}={pending}") as other:
         assert (await other.get(PAGE)).headers["location"].startswith("/.doorward/login")
@@ -223,7 +223,7 @@ async def test_it_leads_to_no_other_host(
     assert done.headers["location"] == "/"
 
 
-# The same over xhr
+# The same with xhr
 
 
 async def test_xhr_asks_for_the_second_step_and_takes_it(

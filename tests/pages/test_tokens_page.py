@@ -1,4 +1,4 @@
-"""The page of tokens for programs, and the administrators' list of everybody's."""
+"""The page for tokens, and the administrators' list of all users' tokens."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_a_token_is_ended_by_its_user(home: House, browser: httpx.AsyncCli
 async def test_nobody_elses_token_is_ended_there(
     home: House, browser: httpx.AsyncClient, which: str
 ) -> None:
-    """Not by an administrator either: that needs a fresh code."""
+    """Not even by an administrator: that requires a fresh code on the administrators' page."""
     await home.accounts.users.add("bob", PASSWORD, now=home.clock())
     other = await make(home, "bob")
     end = {"another's": other, "nobody's": "x" * 17, "": ""}[which]
@@ -135,7 +135,7 @@ async def test_too_many_are_refused(home: House, browser: httpx.AsyncClient) -> 
 
 
 async def test_making_one_asks_who_is_there(home: House, browser: httpx.AsyncClient) -> None:
-    """A stolen session must not be enough for a token that outlives it."""
+    """A stolen session must not be enough to create a token that outlives it."""
     home.clock.now += 3600
     asked = await post(browser, TOKENS, name="phone", routes="/wiki", life="30")
     assert asked.status_code == 200 and "dw_" not in asked.text

@@ -1,1 +1,1 @@
-"""Plugins of pytest that `make test` loads by name. They know nothing of the product."""
+"""pytest plugins that `make test` loads by name. They must not know Doorward."""

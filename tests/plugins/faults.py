@@ -1,6 +1,6 @@
-"""Prints the table of faults when a run that planted some is over, from whatever process.
+"""Prints the table of faults at the end of a run, from all processes.
 
-A row comes from the fixture `tell`, with figures, or from the mark `fault` where there are none.
+A row comes from the fixture `tell`, with figures, or from the mark `fault`, without.
 """
 
 from __future__ import annotations

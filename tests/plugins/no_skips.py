@@ -1,6 +1,6 @@
 """With TESTS_MAY_NOT_SKIP=1 in the environment, a run in which anything was skipped fails.
 
-A build machine must not be green because a browser or a database was missing; a person's may.
+On a build machine, a missing browser or database must not go unnoticed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def asked_for() -> bool:
 
 
 def note(report: pytest.TestReport | pytest.CollectReport) -> None:
-    expected_failure = hasattr(report, "wasxfail")  # pytest calls these skipped, too
+    expected_failure = hasattr(report, "wasxfail")  # pytest also reports these as skipped
     if report.skipped and not expected_failure:
         skipped.append(report.nodeid)
 

@@ -1,8 +1,7 @@
 """Marks the tests that need something outside their process (a socket, another process, a browser,
-a database server), and lets no other test reach there. `make quick` runs the others.
+a database server), and prevents other tests from using it. `make quick` runs the others.
 
-A folder or a fixture says it for most. A test that its folder and fixtures do not give away has
-`@pytest.mark.outside`.
+Most are recognized by their folder or their fixtures; others have `@pytest.mark.outside`.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def is_outside(item: pytest.Item) -> bool:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What `make quick` leaves out need not be imported by it."""
+    """`make quick` does not need to import files that it leaves out."""
     is_quick = config.option.markexpr == "not outside"
     return True if is_quick and collection_path.name in FOLDERS else None
 
@@ -58,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     outside = {item for item in items if is_outside(item)}
     for item in outside:
         item.add_marker("outside")
-    # Files that wait for processes first: of what is left at the end, each takes a moment.
+    # Run files that wait for processes first, so that only short tests remain at the end.
     slow = {item.path for item in outside}
     items.sort(key=lambda item: item.path not in slow)
 
@@ -75,9 +74,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None, None, None]:
-    """What was refused may have been caught on its way: the test fails all the same.
+    """Fail the test even if it caught the error.
 
-    The end of the last test is that of what others had started, too."""
+    The end of the last test also ends everything that others had started."""
     global _is_inside
     _is_inside = False
     yield

@@ -1,4 +1,4 @@
-"""Whatever reads foreign bytes takes time in proportion to them, up to its limit.
+"""Every reader of foreign bytes takes time proportional to their number, up to its limit.
 
 Each parser is fed adversarial input at its limit and at half of it. Patterns are found in the
 modules themselves, so that a new one is tested without being named here.
@@ -70,11 +70,11 @@ from tests.support.head_readers import Heads, both
 
 HEAD = 64 * 1024  # bytes; `limits.header_bytes` is less
 BODY = 64 * 1024
-SANE_S = 0.5  # of CPU, for anything at its limit
-NOTICED_S = 0.01  # what takes less at its limit is not worth a ratio
+SANE_S = 0.5  # CPU time allowed for any reader at its limit
+NOTICED_S = 0.01  # a reader that takes less at its limit is not compared
 GROWTH = 3.4  # twice the input; four times would be quadratic
-# How often each is run, the least counting: other work on the machine only adds. What seems to
-# grow too fast is measured again, more often.
+# How often each is run. The minimum counts, because other work on the machine only adds. A reader
+# that seems to grow too fast is measured again, more often.
 RUNS = (1, 3, 15)
 
 REFUSALS = (
@@ -83,7 +83,7 @@ REFUSALS = (
     TooManyTags,
 )  # fmt: skip
 
-# Pieces that are repeated; `a` and `b` stand around them in turn.
+# Pieces that are repeated, with `a` or `b` around them.
 PIECES = [
     " ", "\t", ",", ";", "; ", ", ", "=", "a=", "a=;", '"', 'a="', '\\"', "\\", "/", "//", "/.",
     "%", "%25", "%2", "&", "a&", "token=&", "0", "1.", "-", ":", "[", "]", "{", "a", "aA", "é",
@@ -94,7 +94,7 @@ AROUND = [("", ""), ("a", "b"), ("0;url=a", "b"), ('a="', "x"), ("bearer ", " x"
 
 
 def cost_s(run: Callable[[Any], object], given: Any, runs: int) -> float:
-    """The least CPU that it takes."""
+    """The minimum CPU time of the call."""
     least = float("inf")
     for _ in range(runs):
         started = time.process_time()
@@ -204,7 +204,7 @@ def by_added_header(value: bytes) -> object:
 
 
 def by_frames(stream: bytes) -> object:
-    """At once, and a few bytes at a time."""
+    """Feed frames at once, and a few bytes at a time."""
     whole, pieces, taken = FrameReader(), FrameReader(), 0
     while taken < len(stream):
         taken += whole.read(stream[taken:])
@@ -214,7 +214,7 @@ def by_frames(stream: bytes) -> object:
 
 
 def by_access(value: bytes) -> object:
-    """As a query, and behind a token in a header that repeats an address."""
+    """As a query, and after a token in a header that contains an address."""
     tokens: Any = SimpleNamespace(tokens=AccessTokens(Keys((b"k" * 32,))))
     nobody: Any = None
     carrier = AccessCarrier(nobody, tokens)
@@ -222,7 +222,7 @@ def by_access(value: bytes) -> object:
     return carrier.take(b"/?" + value), carrier.take_repeated(repeated)
 
 
-# Where in a head a client's or an upstream's bytes may stand.
+# The places in a head for bytes of a client or an upstream.
 PLACES: dict[str, Callable[[bytes], bytes]] = {
     "all": lambda value: value,
     "target": lambda value: b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % value,
@@ -232,7 +232,7 @@ PLACES: dict[str, Callable[[bytes], bytes]] = {
     "unended": lambda value: b"GET / HTTP/1.1\r\nHost: " + value,
     "reason": lambda value: b"HTTP/1.1 200 %b\r\n\r\n" % value,
     "answer's value": lambda value: b"HTTP/1.1 200 OK\r\nX: %b\r\n\r\n" % value,
-    # As many lines, as many names that nobody knows, cookies that are collected one by one.
+    # Many lines, many unknown names, and cookies that are collected one by one.
     "lines": lambda value: b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % (b"a:\r\n" * (len(value) // 4)),
     "names": lambda value: b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % numbered(b"x-%d:\r\n", value),
     "cookies": lambda value: (
@@ -249,7 +249,7 @@ def numbered(line: bytes, value: bytes) -> bytes:
 
 
 def by_head(heads: Heads, place: str) -> Callable[[bytes], object]:
-    """The head readers at their limits, and what is read out of a head later."""
+    """The head readers at their limits, and fields that are read from a head later."""
 
     def read(value: bytes) -> object:
         data = PLACES[place](value)
@@ -418,9 +418,9 @@ async def test_trailers_of_an_upstream_take_time_in_proportion() -> None:
     assert too_many.failure is not None and too_many.trailers == ()
 
 
-# Patterns, found where they are
+# Patterns, found in the modules
 
-# Patterns that only see text that was bounded before: how much.
+# Patterns that only get bounded text, and the bound.
 BOUNDED = {
     "doorward.accounts.devices": 512,
     "doorward.dialects.alekeagle.names": 512,
@@ -428,12 +428,12 @@ BOUNDED = {
     "doorward.accounts.factors.emailed._CODE": 128,
     "doorward.server.proxy_protocol._LINE": 107,
 }
-# What an administrator writes, at the start of a process, is bounded by the file's size alone.
+# An administrator's text at the start of a process is only bounded by the file's size.
 SKIPPED = ("doorward.settings", "doorward.cli", "doorward.dialects.openapi", "doorward.storage")
 
 
 def modules() -> Iterator[ModuleType]:
-    """All that are written in Python. What is compiled has its entry in BYTES."""
+    """All modules in Python. Compiled ones have an entry in BYTES."""
     for found in pkgutil.walk_packages(doorward.__path__, "doorward."):
         if not found.name.startswith(SKIPPED) and not found.name.endswith("__main__"):
             module = importlib.import_module(found.name)
@@ -452,7 +452,7 @@ def patterns_in(value: object, depth: int = 3) -> Iterator[re.Pattern[Any]]:
 
 
 def patterns() -> dict[str, tuple[re.Pattern[Any], list[str]]]:
-    """Every compiled pattern by its place, with the methods that its module calls on it."""
+    """Every compiled pattern by its location, with the methods that its module calls on it."""
     found: dict[str, tuple[re.Pattern[Any], list[str]]] = {}
     for module in modules():
         source = inspect.getsource(module)
@@ -473,7 +473,7 @@ def bound_of(place: str) -> int:
 
 
 def pieces_of(pattern: re.Pattern[Any]) -> list[str]:
-    """Characters and words of the pattern itself, which come far into it."""
+    """Characters and words of the pattern, which match a long way into it."""
     told = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode()
     words = re.findall(r"[A-Za-z]{2,}", told)
     return [*dict.fromkeys([*told[:40], *words[:6], " ", "a", "%25", "a ", " a"])]
@@ -501,7 +501,7 @@ def test_a_pattern_takes_time_in_proportion(place: str) -> None:
 
 
 def test_every_pattern_is_where_it_is_found() -> None:
-    """In a function it would escape the test above."""
+    """Inside a function, it would escape the test above."""
     hidden = []
     for module in modules():
         for node in ast.walk(ast.parse(inspect.getsource(module))):
@@ -517,7 +517,7 @@ def test_every_pattern_is_where_it_is_found() -> None:
     assert not hidden
 
 
-# Readers by name that need no entry, each with its reason.
+# Readers, by name, that need no entry, each with the reason.
 NOT_FOREIGN = {
     "read_basic": "within `read_authorization`",
     "read_difference_s": "the Date of an answer that `doctor` asked for, read by the library",

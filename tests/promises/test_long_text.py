@@ -1,7 +1,7 @@
 """A name, an address or a code of 60 KiB costs no more than a wrong one, at every entrance.
 
-One login with 64 KiB of combining marks once froze a worker for six seconds. The bound stands
-before any normal form, in `doorward.text`; `tests/rules` hold that nothing folds elsewhere.
+One login with 64 KiB of combining marks once froze a worker for six seconds. The length is checked
+before any normalisation, in `doorward.text`; `tests/rules` ensure that no other code normalises.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from tests.support.house import PASSWORD, House, house
 from tests.support.live import CHEAP_HASH
 from tests.support.mailbox import Mailbox
 
-# Far above what an answer takes, with its hashes; far below what one fold of such a text takes.
+# Far longer than an answer with its hashes takes, and far shorter than normalising such a text
+# once.
 CPU_S = 1.5
-SIZE = 60_000  # bytes of UTF-8, as a body of 64 KiB holds them
+SIZE = 60_000  # bytes of UTF-8 that fit into a body of 64 KiB
 SHAPES = {
     "marks out of order": "a" + "\u0315" * (SIZE // 4) + "\u0300" * (SIZE // 4),
     "marks and an address": "a" + "\u0315" * (SIZE // 4) + "\u0300" * (SIZE // 4) + "@b.test",
@@ -45,7 +46,7 @@ Enter = Callable[[House, httpx.AsyncClient, str], Awaitable[object]]
 def form(path: str, field: str, **more: str) -> Enter:
     async def enter(home: House, client: httpx.AsyncClient, text: str) -> object:
         async with home.browser(sec_fetch_site="same-origin") as browser:
-            # As multipart, which does not triple what is not ASCII.
+            # As multipart, in which non-ASCII text does not take three times as much.
             return await browser.post(
                 path, files={name: (None, value) for name, value in ({field: text} | more).items()}
             )
@@ -54,7 +55,7 @@ def form(path: str, field: str, **more: str) -> Enter:
 
 
 def body(path: str, **fields: Any) -> Enter:
-    """JSON; `...` is where the text goes."""
+    """JSON; `...` is replaced with the text."""
 
     async def enter(home: House, client: httpx.AsyncClient, text: str) -> object:
         filled = {name: text if value is ... else value for name, value in fields.items()}
@@ -84,7 +85,7 @@ async def search(home: House, client: httpx.AsyncClient, text: str) -> object:
 
 
 async def operations(home: House, client: httpx.AsyncClient, text: str) -> object:
-    """What the commands call."""
+    """The operations that the commands call."""
     users, now = home.accounts.users, home.clock()
     for call in (
         users.get(text),
@@ -161,7 +162,7 @@ async def home(tmp_path: Path, mailbox: Mailbox) -> AsyncIterator[House]:
 async def test_long_text_costs_no_more_than_a_wrong_name(home: House, name: str) -> None:
     enter = ENTRANCES[name]
     async with home.program() as client:
-        await enter(home, client, "x")  # what is imported at the first use
+        await enter(home, client, "x")  # modules that are imported at the first use
         for shape, text in SHAPES.items():
             started = time.process_time()
             await enter(home, client, text)

@@ -1,6 +1,6 @@
-"""No request takes the event loop from the others for long, the first of its kind included.
+"""No request blocks the event loop for long, not even the first of its kind.
 
-CPU of the loop's own thread counts, as other programs on the machine take nothing of that.
+The CPU time of the loop's thread counts, because other programs on the machine do not affect it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from doorward.wiring.endpoints import build_pages
 from tests.support.house import PASSWORD, House, house
 
 LIMIT_S = 0.02
-# What `effort` takes on the machine for which the limit was set; a slower one gets more.
+# The CPU time of `effort` on the machine for which the limit was set. A slower machine gets more.
 EFFORT_S = 0.011
-SESSIONS = 100  # as many as a user may have, each from another browser
+SESSIONS = 100  # the maximum per user, each from another browser
 
 
 def effort() -> float:
-    """CPU seconds of a fixed piece of work, the least of some runs."""
+    """CPU seconds of a fixed amount of work, the minimum of several runs."""
     least = float("inf")
     for _ in range(5):
         began = time.thread_time()
@@ -36,7 +36,7 @@ def effort() -> float:
 
 @pytest.fixture
 def longest_s(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], float]]:
-    """Tells for how long one callback kept the loop since it was asked last."""
+    """A function that returns the longest time a callback has taken since its last call."""
     longest = 0.0
     run = asyncio.Handle._run
 
@@ -52,7 +52,7 @@ def longest_s(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], float]]:
         return found
 
     monkeypatch.setattr(asyncio.Handle, "_run", timed)
-    gc.disable()  # a server has it tuned, a process full of tests has not
+    gc.disable()  # tuned in a server, but not in the process of the tests
     yield ask
     gc.enable()
 
@@ -67,7 +67,7 @@ async def sessions_from_many_browsers(home: House, name: str) -> None:
 
 
 def build_prepared(*parts: Any) -> Pages:
-    """As a running server has them."""
+    """Pages with prepared templates, as in a running server."""
     pages = build_pages(*parts)
     pages.prepare()
     return pages

@@ -1,4 +1,4 @@
-"""The promises of the README, each held by the real thing: processes, sockets, commands, files.
+"""The promises of the README, each tested with real processes, sockets, commands and files.
 
 All hold under our own server, with and without the synchronous start, and under uvicorn, hypercorn
 and granian. Other servers read requests before Doorward does, which shows in two places: they
@@ -57,7 +57,7 @@ def alice(live: Live) -> str:
 
 
 def raw(live: Live, target: bytes, *lines: str) -> Answer:
-    """The answer to a GET of this very target."""
+    """The answer to a GET of exactly this target."""
     request = get("TARGET", *lines, host=live.host).replace(b"TARGET", target, 1)
     with live.client() as client:
         return client.ask(request)
@@ -106,7 +106,7 @@ def test_2_identity_headers_are_ours_alone(live: Live, origin: Origin, alice: st
         assert values_of(head, b"x-forwarded-for") == [b"127.0.0.1"]
 
 
-# What every server takes; granian, at most 100.
+# Header lines per request that every server accepts; granian's limit is 100.
 LINES_OF_A_HEAD = 50
 
 
@@ -123,7 +123,7 @@ ENDINGS = {
 
 
 class Hammer(threading.Thread):
-    """A client that asks without a pause and notes when each request began and how it ended."""
+    """A client that sends requests without a pause and records when each began and how it ended."""
 
     def __init__(self, live: Live, cookie: str) -> None:
         super().__init__(daemon=True)
@@ -149,7 +149,7 @@ def database_users(deploy: Start, origin: Origin, carrier: Carrier) -> Live:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_3_revoked_means_revoked(database_users: Live, ending: str) -> None:
     """CVE-2025-29928, CVE-2026-40934, CVE-2025-53942, CVE-2025-64521, CVE-2024-21492. While
-    requests run, and from the very moment that the command has returned."""
+    requests are running, and from the moment at which the command returns."""
     live = database_users
     cookie = live.login(ending)
     hammers = [Hammer(live, cookie) for _ in range(3)]
@@ -178,8 +178,8 @@ def test_3_a_logout_over_the_api_has_ended_it_when_it_answers(live: Live) -> Non
 
 
 def test_3_what_is_open_is_closed_with_its_session(deploy: Start, carrier: Carrier) -> None:
-    """Each kind of it, each way that a session ends, and two processes are in
-    tests/server/test_session_ends.py and tests/journeys/test_websockets.py."""
+    """tests/server/test_session_ends.py and tests/journeys/test_websockets.py test every kind of
+    stream, every way to end a session, and two processes."""
 
     def script(wire: Wire) -> None:
         if b"Upgrade" in wire.head():
@@ -205,7 +205,7 @@ def test_3_what_is_open_is_closed_with_its_session(deploy: Start, carrier: Carri
 
 
 def test_4_a_restart_logs_nobody_out(deploy: Start, origin: Origin, carrier: Carrier) -> None:
-    """`kill -9` at that: nothing is written at the last moment."""
+    """With `kill -9`, so that nothing is written at the last moment."""
     live = deploy(origin.url, **carrier)
     for name in ("alice", "banned"):
         live.add_user(name)

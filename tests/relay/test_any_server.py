@@ -1,4 +1,4 @@
-"""Streaming, ends and cuts, the same under our own server and under any other that speaks ASGI."""
+"""Streaming, ends and cuts, under Doorward's own server and under any other ASGI server."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from tests.support.wire import Wire, read_body, values_of
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 MIB = 1 << 20
-# What sockets, servers and the queue before a slow client hold together; 8 MiB is the kernel's
+# The total capacity of sockets, servers and the queue for a slow client; 8 MiB is the kernel's
 # largest buffer on either side.
 HELD_BYTES = 40 * MIB
 
 
 @pytest.fixture(scope="module")
 def stage(deploy: Start, carrier: Carrier) -> Iterator[Stage]:
-    """No task may be left behind: a loop says so of each when it is closed."""
+    """No task may be left over: a loop reports each one when it is closed."""
     stage = staged(deploy, **carrier)
     yield stage
     try:
         stage.live.stop()
     except subprocess.TimeoutExpired:
         # If it is cancelled while it closes a connection whose answer was cut, hypercorn discards
-        # the cancellation, and now and then waits for that connection for ever.
+        # the cancellation, and sometimes waits for that connection forever.
         if stage.live.server != "hypercorn":
             raise
     log = stage.live.log.read_text()
@@ -74,7 +74,7 @@ def test_an_empty_answer_is_whole(stage: Stage) -> None:
 
 
 def test_a_head_arrives_before_its_body(stage: Stage) -> None:
-    """An event stream says nothing until something happens."""
+    """An event stream sends no data until there is an event."""
     may_go_on = threading.Event()
 
     def script(wire: Wire) -> None:
@@ -92,7 +92,7 @@ def test_a_head_arrives_before_its_body(stage: Stage) -> None:
 
 @pytest.mark.parametrize("framed", [True, False])
 def test_pieces_arrive_as_they_are_sent(stage: Stage, framed: bool) -> None:
-    """With chunks, and with a body that the end of the connection frames."""
+    """In chunks, and in a body that ends with the connection."""
     may_go_on = [threading.Event() for _ in range(3)]
 
     def script(wire: Wire) -> None:
@@ -170,7 +170,7 @@ def test_an_answer_overtakes_the_body_that_it_refuses(stage: Stage) -> None:
 
 
 def flood(send: Wire, sent: list[int], piece: bytes) -> None:
-    """Send as much as is taken."""
+    """Send as much as the other side accepts."""
     with contextlib.suppress(OSError):
         while sum(sent) < 4 * HELD_BYTES:
             send.send(piece)
@@ -178,12 +178,12 @@ def flood(send: Wire, sent: list[int], piece: bytes) -> None:
 
 
 def comes_to_rest(sent: list[int]) -> bool:
-    """Whether no more is taken than can be held."""
+    """Whether the other side stops accepting data once all buffers are full."""
     seen = -1
     deadline = time.monotonic() + PATIENCE_S
     while seen != len(sent) and time.monotonic() < deadline:
         seen = len(sent)
-        time.sleep(1)  # nothing says that a socket takes no more
+        time.sleep(1)  # there is no event for a socket that accepts no more
     return sum(sent) <= HELD_BYTES
 
 
@@ -271,12 +271,13 @@ def test_a_client_that_leaves_in_an_upload_ends_it(stage: Stage, framing: str) -
         assert b"\r\n0\r\n\r\n" not in bytes(act.origin.wires[0].seen)
 
 
-# HTTP/2, which hypercorn and granian speak
+# HTTP/2, which hypercorn and granian support
 
 
 @pytest.mark.parametrize("server", ["hypercorn", "granian"])
 def test_a_request_of_http_2_is_forwarded_whole(deploy: Start, server: str) -> None:
-    """Nothing need tell of its body, and its cookies may be apart (RFC 9113 8.1, 8.2.3)."""
+    """It may have a body without a header about it, and several cookie headers (RFC 9113 8.1,
+    8.2.3)."""
     got: list[bytes] = []
 
     def script(wire: Wire) -> None:

@@ -1,4 +1,4 @@
-"""Credentials towards the application, under our own server and under any other of ASGI."""
+"""Credentials for the application, under Doorward's own server and under any other ASGI server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORGED = ("Authorization: Basic Zm9yZ2Vk", "AUTHORIZATION: Bearer forged")
 
 
 def read_and_close(wire: Wire) -> None:
-    """What a kept connection does that lost a race: it answers once, and takes one more."""
+    """A kept connection that loses a race: it answers once, reads another request and closes."""
     wire.head()
     wire.send(OK)
     wire.head()
@@ -111,6 +111,6 @@ def test_a_users_own_are_found_when_they_are_needed(
             url, additional_headers=headers, proxy=None, open_timeout=PATIENCE_S
         ) as socket:
             socket.send("x")
-            assert socket.recv(PATIENCE_S) == "x"  # so the application has noted its head
+            assert socket.recv(PATIENCE_S) == "x"  # so the application has recorded its head
         assert application.heads[-1].get_all("Authorization") == [own.decode()]
     assert "geheim" not in live.log.read_text() and own.decode() not in live.log.read_text()

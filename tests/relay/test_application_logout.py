@@ -1,4 +1,4 @@
-"""A logout from Doorward ends the session at the application, too, and never depends on it."""
+"""A logout from Doorward also ends the session at the application, and never depends on it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def leave(front: Front, *lines: Header, host: bytes = b"app.test") -> Answ
 
 
 def expired(answer: Answer) -> list[bytes]:
-    """The lines that expire cookies of applications."""
+    """The lines that expire applications' cookies."""
     return [line for line in answer.values(b"set-cookie") if b"doorward" not in line]
 
 
@@ -45,10 +45,10 @@ def with_others(front: Front, opened: Any, text: bytes = b"PHPSESSID=p1; a=b") -
 async def test_the_application_is_asked_as_its_user_would_ask(
     fronts: Build, origin: Origin
 ) -> None:
-    """By its own cookies and the user's headers, and by nothing of Doorward's."""
+    """With its own cookies and the user's headers, and without anything of Doorward's."""
     front = await fronts(
         routes=[{"upstream": origin.url, "logout": LOGOUT}],
-        access={"rules": [{"path": "/bye", "require": "deny"}]},  # which is for browsers
+        access={"rules": [{"path": "/bye", "require": "deny"}]},  # only for browsers
     )
     opened = await front.opened(groups=("staff",))
     left = await leave(front, with_others(front, opened), (b"user-agent", b"Firefox"))
@@ -79,7 +79,8 @@ async def test_the_host_of_a_route_may_be_an_address(
 
 
 async def test_every_variant_of_a_cookie_expires(fronts: Build, origin: Origin) -> None:
-    """Cookies of one name differ by path and domain; a browser keeps those that are not named."""
+    """Cookies with one name differ by path and domain; a browser keeps the variants that are not
+    expired."""
     route = {"host": "app.test", "path": "/wiki", "upstream": origin.url}
     names = ["PHPSESSID", "__Host-app"]
     other = {"host": "other.test", "upstream": origin.url, "logout": {"cookies": ["OTHER"]}}
@@ -171,14 +172,14 @@ async def test_a_logout_works_whatever_the_application_does(
 
 
 def closing_at_the_second(wire: Wire) -> None:
-    """An application whose connections end when they are used again."""
+    """An application whose connections close when they are used again."""
     wire.head()
     wire.send(OK)
     wire.head()
 
 
 async def test_a_kept_connection_that_was_closed_loses_no_logout(fronts: Build) -> None:
-    """Connections are kept for this where an upstream gets a limited number of requests."""
+    """Connections are kept if the number of requests to the upstream is limited."""
     scripts = closing_at_the_second, answering(OK)
     with Origin(scripts) as origin:
         route = {"upstream": origin.url, "logout": LOGOUT, "concurrency": {"requests": 2}}
@@ -193,7 +194,7 @@ async def test_a_kept_connection_that_was_closed_loses_no_logout(fronts: Build) 
 
 
 DIALECTS: dict[str, Any] = {"alekeagle": {}, "datepoll": {}, "rocketchat": {}, "xhr": {}}
-# Every request by which a program ends its own session, and its JSON body.
+# Every request with which a program ends its own session, and its JSON body.
 ENDINGS = {
     "POST /xhr/logout": "",
     "DELETE /api/session/{iat}": "",

@@ -1,4 +1,4 @@
-"""What any ASGI server may do to an application, played: over raw scopes, without a server."""
+"""Everything that an ASGI server may do to an application, simulated with raw scopes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Message = dict[str, Any]
 
 
 class Server:
-    """One request as a server has it. It raises where an application breaks ASGI's rules, and
-    tells of a disconnect when `leave` is called or the answer is whole."""
+    """A server with one request. It raises if the application violates ASGI, and reports a
+    disconnect when `leave` is called or the answer is complete."""
 
     def __init__(self, *pieces: bytes) -> None:
         self.pieces = [
@@ -108,7 +108,7 @@ async def test_nobody_receives_twice_at_once(
 async def test_a_server_that_lets_line_breaks_through_gets_400(
     fronts: Build, line: Header, version: str
 ) -> None:
-    """CVE-2025-57804: each would be a header of its own towards the upstream."""
+    """CVE-2025-57804: each line would become a separate header for the upstream."""
     front, server = await fronts(**PUBLIC), Server()
     asked = scope("/x", [*HOST, line]) | {"http_version": version}
     await front.app(asked, server.receive, server.send)
@@ -141,7 +141,7 @@ async def test_a_server_that_fails_is_not_taken_for_a_client_that_left(fronts: B
 
 
 async def test_an_answer_is_cut_though_nobody_reads_it(fronts: Build) -> None:
-    """The server waits for its client, and Doorward for the server, when the session ends."""
+    """When the session ends, the server is waiting for its client, and Doorward for the server."""
     with Origin((silent_after_a_head,)) as origin:
         front, server = await fronts(routes=[{"upstream": origin.url}]), Server()
         opened = await front.opened()
@@ -168,7 +168,7 @@ async def test_a_client_that_leaves_while_the_server_waits_for_it_ends_the_reque
 
 
 async def test_each_of_several_slow_answers_notices_that_its_client_leaves(fronts: Build) -> None:
-    """One timer serves all of them; answers that were quick are not waited for."""
+    """One timer serves all of them; it does not wait for answers that were quick."""
     with Origin((silent, silent, silent)) as origin:
         front = await fronts(routes=[{"upstream": origin.url}], **PUBLIC)
         servers = [Server() for _ in range(3)]
@@ -232,7 +232,7 @@ def test_a_path_that_comes_decoded_alone_is_written_to_read_the_same(
 
 
 async def lifespan(app: Any) -> list[Message]:
-    """What is said by an application that is started, then stopped."""
+    """The messages of an application that is started, then stopped."""
     news = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     said: list[Message] = []
 
@@ -248,7 +248,7 @@ async def lifespan(app: Any) -> list[Message]:
 
 @pytest.fixture
 def own_collector() -> Iterator[None]:
-    """The process's collector is put back after the test."""
+    """Restore the process's garbage collector after the test."""
     thresholds = gc.get_threshold()
     yield
     gc.set_threshold(*thresholds)
@@ -260,14 +260,14 @@ async def test_a_server_starts_and_stops_it(tmp_path: Path) -> None:
     app = Application(settings_from({"routes": [{"upstream": "http://127.0.0.1:9"}]}, tmp_path))
     kinds = [message["type"] for message in await lifespan(app)]
     assert kinds == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    # As under our own server, collections do not go over what lives as long as the process.
+    # As under Doorward's own server, collections skip objects that live as long as the process.
     assert gc.get_freeze_count() > 10_000
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @pytest.mark.usefixtures("own_collector")
 async def test_what_fails_ahead_of_the_first_request_does_not_fail_the_stop(tmp_path: Path) -> None:
-    """Such as a template that could not be opened because clients had all descriptors."""
+    """For example a template that could not be opened because clients used all descriptors."""
 
     def prepare() -> None:
         (tmp_path / "gone.html").read_bytes()

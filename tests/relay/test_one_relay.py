@@ -1,4 +1,4 @@
-"""A request keeps its id, its start and what was tried, whichever way it is carried on."""
+"""A request keeps its id, its start time and its failed upstreams, whichever way it continues."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.wire import Wire, get, values_of
 
 
 def answers_once_then_leaves(wire: Wire) -> None:
-    """Keeps its connection after one answer, and closes it when the next request comes."""
+    """Keeps its connection after one answer, and closes it at the next request."""
     wire.head()
     wire.send(OK)
     wire.head()
@@ -47,7 +47,7 @@ def test_a_request_that_is_sent_again_keeps_its_id(deploy: Start, public: dict[s
 def test_a_request_that_goes_to_another_upstream_keeps_its_id_and_its_start(
     deploy: Start, public: dict[str, Any]
 ) -> None:
-    """The time that the first upstream was waited for is part of how long the request took."""
+    """The time of the first attempt is part of the request's duration."""
     waited_ms = 500
     with ExitStack() as stack:
         scripts: list[Script] = [never_answers, answering(OK)]
@@ -73,7 +73,7 @@ def test_a_request_that_goes_to_another_upstream_keeps_its_id_and_its_start(
 
 
 def test_no_upstream_is_tried_twice(deploy: Start, public: dict[str, Any]) -> None:
-    """And each that fails is tried once, over one connection that is fresh."""
+    """Each failing upstream is tried once, over a new connection."""
     with ExitStack() as stack:
         leaving = [stack.enter_context(Origin((lambda wire: wire.head() and None,))) for _ in "abc"]
         live = deploy(

@@ -1,4 +1,4 @@
-"""A decision in Python, under our own server and under any other that speaks ASGI."""
+"""A decision in Python, under Doorward's own server and under any other ASGI server."""
 
 from __future__ import annotations
 

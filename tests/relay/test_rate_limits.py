@@ -1,4 +1,4 @@
-"""How many requests a route takes of a user or an address, over every way that a request comes."""
+"""Rate limits of a route per user or address, for every kind of request."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_there_is_no_boundary_at_which_twice_as_many_pass(rates: Rates, clock: F
     assert [rates.pace("a", 600, 60.0, clock()) for _ in range(600)] == [0.0] * 600
     clock.now += 2
     passed = [rates.pace("a", 600, 60.0, clock()) for _ in range(600)].count(0.0)
-    assert passed == 20  # what two seconds give back
+    assert passed == 20  # the budget regained in two seconds
 
 
 @given(
@@ -97,7 +97,8 @@ def test_a_clock_that_was_set_back_locks_nobody_out(rates: Rates, clock: FixedCl
 def test_a_flood_of_addresses_fills_no_disk_and_frees_no_one(
     rates: Rates, clock: FixedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of the flood is soon forgotten; whoever has used up a budget is kept for longer."""
+    """Single requests are soon forgotten; clients that have used up their budget are kept
+    longer."""
     monkeypatch.setattr("doorward.storage.rates.BUCKETS", 4)
     for _ in range(600):
         rates.pace("heavy", 600, 60.0, clock())
@@ -176,21 +177,23 @@ async def test_strangers_share_the_budget_of_their_address(
     front = await fronts(routes=[route], access=RULES)
     assert await statuses(front, target="/public/x", peer="192.0.2.1") == USED_UP
     assert await statuses(front, target="/public/x", peer="192.0.2.2") == USED_UP
-    # IPv6: whoever has one address has a /64 of them; a mapped one is the IPv4 address.
+    # IPv6 addresses count per /64, because a client usually has all of it; a mapped address counts
+    # as IPv4.
     spread = [f"2001:db8:0:1::{number:x}" for number in range(3)]
     for peer in spread:
         assert await statuses(front, target="/public/x", times=1, peer=peer) == [200]
     for peer, status in (("2001:db8:0:1:ffff::", 429), ("2001:db8:0:2::", 200)):
         assert await statuses(front, target="/public/x", times=1, peer=peer) == [status]
     assert await statuses(front, target="/public/x", times=1, peer="::ffff:192.0.2.1") == [429]
-    assert await statuses(front, target="/public/x", peer="") == USED_UP  # of a unix socket
+    assert await statuses(front, target="/public/x", peer="") == USED_UP  # for a Unix socket
     cookie = front.cookie(await front.opened())
     used = USED_UP if by == "user" else [429] * 4
     assert await statuses(front, cookie, target="/public/x", peer="192.0.2.1") == used
 
 
 async def test_only_what_the_rules_let_through_counts(fronts: Build, origin: Origin) -> None:
-    """Or a stranger behind the same address would use up the budget of those who may."""
+    """Otherwise a client without access could use up the budget of others behind the same
+    address."""
     route = {"upstream": origin.url, "rate_limit": LIMIT | {"by": "address"}}
     front = await fronts(routes=[route, {"upstream": origin.url, "path": "/free"}])
     cookie = front.cookie(await front.opened())
@@ -228,7 +231,7 @@ def test_without_counters_nothing_passes() -> None:
     assert isinstance(judged, Refuse) and judged.status == 503 and judged.route == 0
 
 
-# Over every way that a request comes
+# Every kind of request
 
 
 def test_it_holds_under_every_server_and_is_counted_and_logged(
@@ -265,7 +268,7 @@ def test_all_workers_count_together(deploy: Start) -> None:
         route = {"upstream": origin.url, "rate_limit": limit}
         live = deploy("", routes=[route], users=[config_user()], workers=2)
         cookie = live.login()
-        found = [live.get("/", cookie).status for _ in range(30)]  # a connection each
+        found = [live.get("/", cookie).status for _ in range(30)]  # one connection for each
     assert (found.count(200), found.count(429)) == (10, 20)
 
 
@@ -281,7 +284,7 @@ def test_the_handshake_of_a_websocket_counts(deploy: Start) -> None:
         }
         for _ in range(2):
             with connect(f"ws://{live.host}/", **options) as socket:
-                for _ in range(9):  # what is said through it does not
+                for _ in range(9):  # its messages do not count
                     socket.send("here")
                     assert socket.recv(PATIENCE_S) == "here"
         with pytest.raises(InvalidStatus) as refused, connect(f"ws://{live.host}/", **options):
@@ -293,7 +296,7 @@ def test_the_handshake_of_a_websocket_counts(deploy: Start) -> None:
 async def test_what_a_front_proxy_asks_about_counts(
     fronts: Build, front_proxy: str, status: int
 ) -> None:
-    """nginx makes an error of its own of any refusal but 401 and 403."""
+    """nginx turns any refusal except 401 and 403 into its own error."""
     front = await verifying(fronts, routes=[{"rate_limit": LIMIT | {"by": "address"}}])
     found = [
         await verify(front, front_proxy, target="/public/x", peer="10.0.0.1") for _ in range(4)

@@ -1,4 +1,5 @@
-"""What is counted of requests under any ASGI server, which tells less than our own."""
+"""Metrics and logs of requests under any ASGI server, which provides less information than
+Doorward's own."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ async def test_a_client_that_leaves_is_counted(fronts: Build) -> None:
 async def test_the_access_log_tells_of_them(
     fronts: Build, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    output.cache_clear()  # of standard error as it was before this test
+    output.cache_clear()  # a copy of the original standard error
     front = await fronts(
         access={"default": "authenticated"}, log={"access": True, "format": "json"}
     )

@@ -1,4 +1,4 @@
-"""What follows when an upstream gives no answer, as a table."""
+"""The table of what happens if an upstream gives no answer."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ LOST, TIMEOUT, INVALID = ConnectionLost("lost"), ResponseTimeout("late"), Invali
     [
         (LOST, True, False, False, FRESH),  # a kept connection lost a race
         (LOST, True, True, False, FRESH),
-        (LOST, False, False, False, GIVE_UP),  # a fresh one refused the request
+        (LOST, False, False, False, GIVE_UP),  # a new connection failed
         (LOST, False, True, False, OTHER),
-        (LOST, False, False, True, GIVE_UP),  # nor did the fresh one answer
+        (LOST, False, False, True, GIVE_UP),  # the new one gave no answer either
         (LOST, False, True, True, OTHER),
         (LOST, True, True, True, OTHER),
         (LOST, True, False, True, GIVE_UP),

@@ -1,4 +1,4 @@
-"""What is under way is decided on again when its session may have ended or changed."""
+"""Open exchanges are decided on again when their session may have ended or changed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Stream:
 
 
 class Memory:
-    """What `Watch` asks of the core's live sessions."""
+    """The part of the core's live sessions that `Watch` uses."""
 
     def __init__(self) -> None:
         self.current, self.silent_s, self.reads = True, 0.0, 0
@@ -175,7 +175,7 @@ async def test_what_goes_by_a_session_that_is_over_is_asked_for_once() -> None:
 
 
 async def test_what_is_over_meanwhile_is_left_alone() -> None:
-    """Its connection may carry somebody else's request by then."""
+    """By then, its connection may carry another user's request."""
     house, stream = House(unauthenticated(b"/x")), Stream(session())
     assert stream.session is not None
     stream.session.stale = True

@@ -1,5 +1,5 @@
-"""A WebSocket whose session ends is closed with 4401 where a route asks for it: under every server,
-between two frames, and never in the middle of one."""
+"""A WebSocket whose session ends is closed with 4401 if its route says so: under every server, and
+never in the middle of a frame."""
 
 from __future__ import annotations
 
@@ -168,11 +168,11 @@ def test_the_handshake_is_not_changed(live: Live) -> None:
     }
 
 
-# Our own server, over sockets
+# Doorward's own server, over sockets
 
 
 def switching(after: bytes, and_then: Any = None) -> Any:
-    """An application that sends these bytes of a WebSocket's stream and then listens."""
+    """An application that sends these bytes of a WebSocket's stream and then reads."""
 
     def script(wire: Wire) -> None:
         (key,) = values_of(wire.head(), b"sec-websocket-key")
@@ -196,7 +196,7 @@ def joined(live: Live, cookie: str, protocol: str = "websocket") -> Iterator[Cli
 
 
 def rest(client: Client) -> bytes:
-    """What comes until the end, or until the connection is reset."""
+    """Everything received until the end, or until the connection is reset."""
     kept = b""
     client.sock.settimeout(PATIENCE_S)
     with contextlib.suppress(ConnectionResetError):
@@ -207,7 +207,7 @@ def rest(client: Client) -> bytes:
 
 HALF = frame(1, b"hello")[:-2]
 SENT = {
-    # What the application has sent when the session ends: does its client hear why?
+    # What the application has sent when the session ends, and whether the client gets the reason.
     "nothing": (b"", True),
     "frames": (frame(1, b"hello") + frame(2, bytes(70_000)), True),
     "fragment": (frame(1, b"hel", final=False), True),
@@ -230,7 +230,7 @@ def test_a_close_frame_is_never_put_into_another(deploy: Start, sent: bytes, tel
 
 
 def test_a_client_that_goes_on_talking_still_hears_why(deploy: Start) -> None:
-    """Unread bytes would make the system reset the connection, and throw the close frame away."""
+    """Unread bytes would make the system reset the connection and discard the close frame."""
     with Origin((switching(b"", lambda wire: wire.rest()),)) as origin:
         live = deploy("", routes=[{"upstream": origin.url, "close_websockets": True}])
         live.add_user("alice")
@@ -240,7 +240,7 @@ def test_a_client_that_goes_on_talking_still_hears_why(deploy: Start) -> None:
             with contextlib.suppress(OSError):
                 while not over.is_set():
                     client.send(frame(2, bytes(1000), masked=True))
-                    time.sleep(0.001)  # as somebody who types
+                    time.sleep(0.001)  # like a person who types
 
         with joined(live, live.login("alice")) as client:
             talker = threading.Thread(target=talk)

@@ -1,8 +1,9 @@
-"""WebSockets by a library at both ends, under our own server and under any other that speaks ASGI.
+"""WebSockets with a library at both ends, under Doorward's own server and under any other ASGI
+server.
 
-Under ours every byte passes untouched. Under others messages do, and each side's handshake, pings
-and extensions are its own; a session that ends closes a WebSocket with 1008 there, and at once
-without a word under ours.
+Doorward's own server forwards every byte unchanged. Under others, messages are forwarded, and each
+side has its own handshake, pings and extensions. If the session ends, a WebSocket is closed with
+1008 there, and without a close frame under Doorward's own server.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tests.support.waiting import PATIENCE_S, until
 from tests.support.websocket import FLOOD, MIB, Application, serving
 from tests.support.wire import Wire, get
 
-# A second, and what a busy machine adds.
+# A second, with a margin for a busy machine.
 CLOSED_WITHIN_S = 10.0
 
 
@@ -58,7 +59,7 @@ def visit(live: Live, cookie: str | None, path: str = "/", **more: object) -> Cl
 
 
 def status(live: Live, cookie: str | None, path: str = "/", **more: object) -> int:
-    """Of the answer to a handshake that is refused."""
+    """The status of the answer to a refused handshake."""
     with pytest.raises(InvalidStatus) as refused, visit(live, cookie, path, **more):
         pass
     return refused.value.response.status_code
@@ -97,7 +98,7 @@ def test_close_codes_and_reasons_pass_both_ways(
     ended = len(application.ends)
     with visit(live, cookie) as socket:
         socket.close(code, "so I wish")
-    if live.server == "hypercorn":  # which tells of every close that it was abnormal
+    if live.server == "hypercorn":  # which reports every close as abnormal
         until(lambda: (1006, "") in application.ends[ended:])
     else:
         until(lambda: {(code, "so I wish"), (code, "")} & {*application.ends[ended:]})
@@ -172,14 +173,14 @@ def test_one_too_many_is_refused(live: Live, cookie: str) -> None:
         assert socket.recv(PATIENCE_S) == "room"
 
 
-# What a relay of messages has to hold, or must not
+# Buffering in the relay of messages
 
 
 def test_a_message_beyond_the_limit_closes_both_sides(
     live: Live, application: Application, cookie: str
 ) -> None:
     if live.server == OWN:
-        return  # which holds no messages
+        return  # which buffers no messages
     with visit(live, cookie, "/large") as socket, pytest.raises(ConnectionClosed):
         socket.recv(PATIENCE_S)
     assert socket.close_code == 1009
@@ -209,7 +210,7 @@ def test_a_client_that_does_not_read_makes_the_application_wait(
         seen = -1
         while seen != application.sent:
             seen = application.sent
-            time.sleep(1)  # nothing says that a socket takes no more
+            time.sleep(1)  # there is no event for a socket that accepts no more
         assert seen < FLOOD // 2
         client.read(FLOOD * MIB)
         assert application.sent == FLOOD

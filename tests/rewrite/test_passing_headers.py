@@ -1,4 +1,5 @@
-"""Which headers pass, under every spelling that some application folds into a name of ours."""
+"""Which headers are forwarded, in every spelling that some application reads as one of
+Doorward's."""
 
 from __future__ import annotations
 
@@ -37,16 +38,17 @@ MANAGED = corpus("identity_headers.txt")
 @pytest.mark.parametrize("name", MANAGED, ids=ascii)
 def test_a_header_that_says_who_somebody_is_never_passes(name: bytes) -> None:
     """CVE-2025-64484, CVE-2026-39858, CVE-2026-54763, CVE-2026-52845: `_` folded to `-`.
-    CVE-2026-33433: a spelling of another case left beside ours. CVE-2026-35051, CVE-2026-54764,
-    CVE-2024-52003: X-Forwarded-Prefix and -Port. CVE-2018-1283: a header read as session data."""
+    CVE-2026-33433: a spelling with another case was kept next to the proxy's. CVE-2026-35051,
+    CVE-2026-54764, CVE-2024-52003: X-Forwarded-Prefix and -Port. CVE-2018-1283: a header read as
+    session data."""
     assert parse_headers([(name.lower(), b"admin")]).passing == []
     assert classify_header(name) is not HeaderAction.PASS
 
 
 @pytest.mark.parametrize("connection", [b"", b"x-remote-user", b"Remote-User, keep-alive"])
 async def test_the_application_sees_our_value_or_none(front: Front, connection: bytes) -> None:
-    """CVE-2026-30851: the client's header was kept where the answer lacked it. CVE-2022-31813,
-    CVE-2024-45410, CVE-2026-29054: `Connection` that names a header of the proxy's."""
+    """CVE-2026-30851: the client's header was kept if the answer lacked it. CVE-2022-31813,
+    CVE-2024-45410, CVE-2026-29054: `Connection` listed one of the proxy's headers."""
     forged = [(name.lower(), b"forged") for name in MANAGED]
     if connection:
         forged.append((b"connection", connection + b", x-forwarded-for, x-real-ip, x-request-id"))
@@ -75,7 +77,7 @@ values = st.binary(max_size=12).map(lambda value: bytes(b for b in value if 32 <
 
 
 def respelled(name: bytes, marks: list[bytes], upper: bool) -> bytes:
-    """The name with other punctuation in the places of its hyphens."""
+    """The name with other punctuation in place of its hyphens."""
     first, *rest = normalize_name(name).split(b"-")
     spelled = first
     for at, part in enumerate(rest):
@@ -84,7 +86,7 @@ def respelled(name: bytes, marks: list[bytes], upper: bool) -> bytes:
 
 
 def test_the_corpus_knows_every_name_that_is_removed() -> None:
-    """A name that is added to the tables is attacked in every test that reads the corpus."""
+    """Every test that reads the corpus also attacks new names in the tables."""
     attacked = {normalize_name(name) for name in MANAGED}
     assert not (IDENTITY_NAMES | FORWARDING_NAMES) - attacked
     for prefix in (*IDENTITY_PREFIXES, FORWARDING_PREFIX):
@@ -114,7 +116,7 @@ def test_a_name_that_only_resembles_one_of_these_passes(name: bytes) -> None:
 punctuation = st.sampled_from([b"-", b"_", b".", b"~", b"+", b"!", b"|"])
 
 
-# Content-Type is nobody's secret; only what could be taken for a second one is dropped.
+# Content-Type is harmless; only other spellings that could be read as a second one are dropped.
 NEVER = [name for name in MANAGED if classify_header(normalize_name(name)) is not HeaderAction.PASS]
 
 
@@ -198,7 +200,7 @@ OVERRIDDEN = [
     ([{"methods": ["GET"], "require": "public"}], "/", False),
     ([{"path": "/x"}], "/", True),
     ([{"path": "/x/*", "methods": ["DELETE"], "require": "deny"}], "/a", True),
-    # With DELETE the first rule would have decided, so the method had a say in the decision.
+    # With DELETE, the first rule would have decided, so the method mattered.
     ([{"path": "/x/*", "methods": ["DELETE"], "require": "deny"}], "/x/a", False),
     ([{"methods": ["DELETE"], "host": "other.test", "require": "deny"}], "/", True),
     (
@@ -238,9 +240,10 @@ def test_an_answers_hop_by_hop_headers_end_here() -> None:
 @pytest.mark.parametrize("name", corpus("identity_headers.txt"), ids=ascii)
 @pytest.mark.parametrize("spell", [bytes, bytes.upper, bytes.title])
 def test_no_answer_says_who_somebody_is(name: bytes, spell: Any) -> None:
-    """What a request may not say in any spelling, an answer may not either, 1xx included."""
+    """Headers that are removed from requests, in any spelling, are also removed from answers,
+    including 1xx."""
     if not is_identity_name(name):
-        return  # how the request came, which answers say harmlessly
+        return  # the request's path, which is harmless in answers
     headers = [(spell(name), b"root"), (b"X-A", b"1"), (b"X-Request-Id", b"2")]
     for kept in (answer_headers(headers, lambda line: False), interim_headers(headers)):
         assert kept == headers[1:]
@@ -248,13 +251,14 @@ def test_no_answer_says_who_somebody_is(name: bytes, spell: Any) -> None:
 
 @pytest.mark.parametrize("name", [b"Content-Length", b"content-length"])
 def test_an_interim_answer_says_nothing_of_a_body(name: bytes) -> None:
-    """RFC 9110 8.6: it has none, and who read one would take the next answer for it."""
+    """RFC 9110 8.6: it has no body, and a client that reads one would use the next answer for
+    it."""
     kept = interim_headers([(name, b"4"), (b"Link", b"</a>"), (b"Transfer-Encoding", b"chunked")])
     assert kept == [(b"Link", b"</a>")]
 
 
 def test_names_that_clients_invent_fill_no_memory() -> None:
-    """CVE-2023-30798's kin: what a client may repeat is bounded."""
+    """As for CVE-2023-30798: everything that a client can repeat is bounded."""
     from doorward.http1 import headers
 
     for number in range(10_000):
@@ -265,7 +269,7 @@ def test_names_that_clients_invent_fill_no_memory() -> None:
 
 
 async def test_chains_that_clients_begin_fill_no_memory(fronts: Build, origin: Origin) -> None:
-    """CVE-2023-30798's kin: a trusted proxy passes on what it got, however long."""
+    """As for CVE-2023-30798: a trusted proxy forwards a chain of any length."""
     from doorward.gate import addresses
 
     public = {"access": {"default": "public"}}
@@ -278,5 +282,5 @@ async def test_chains_that_clients_begin_fill_no_memory(fronts: Build, origin: O
     assert (await front.get("/", port, peer="10.0.0.1")).status == 200
     assert values_of(origin.heads[-1], b"x-forwarded-port") == [b"80"]
     assert (await front.get("/", (b"x-forwarded-for", b"y" * 5000), peer="10.0.0.1")).status == 200
-    assert addresses._parsed.cache_info().currsize <= known + 2  # both peers, and no more
+    assert addresses._parsed.cache_info().currsize <= known + 2  # only the two peers
     assert addresses.parse_address("1.2.3.4" + " " * 5000) is None

@@ -1,4 +1,4 @@
-"""The changelog tells deployers about the version they hold."""
+"""The changelog describes the package's version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def released() -> list[tuple[str, str]]:
 
 
 def test_its_newest_version_is_the_package_s_or_the_one_before_it() -> None:
-    """A development build carries the version that it is on its way to, and tells what is new."""
+    """A development build has the number of the next version."""
     newest, (version, _, build) = released()[0][0], doorward.__version__.partition(".dev")
     if not build:
         assert newest == version

@@ -1,4 +1,4 @@
-"""Promises about the code of proxy/ itself: who imports whom, one door for each library, shape.
+"""Rules about the code of proxy/: imports, one place for each library, and shape.
 
 All of it is read from the syntax trees; nothing is imported or run.
 """
@@ -40,7 +40,7 @@ ROWS = (
     ("storage",),
     ("directories",),
     ("mail",),
-    ("accounts.*",),  # errands that need several of what follows: logins, administration
+    ("accounts.*",),  # tasks that need several of the following: logins, administration
     ("accounts.tokens",),
     ("accounts.factors",),
     ("accounts.sessions",),
@@ -52,7 +52,7 @@ ROWS = (
     ("header_names",),
     ("paths", "text", "policy"),
 )
-# Modules of accounts/ itself that stand above its six parts.
+# Modules of accounts/ above its six parts.
 ERRANDS = (
     "logins",
     "basic",
@@ -87,14 +87,15 @@ DOORS = {
     "re2": ("settings/patterns.py",),
     "zxcvbn": ("accounts/passwords/strength.py",),
     "typer": ("cli/",),
-    # A normal form is quadratic in what it is made of: these two bound it first.
+    # Normalising takes quadratic time: these two bound the length first.
     "unicodedata": ("text.py", "accounts/passwords/hashing.py"),
-    # Randomness comes from one place; the settings, which may import nothing of ours, make keys.
+    # Randomness comes from one place, except for keys, which `settings` creates: it may not import
+    # any other part.
     "secrets": ("accounts/randomness.py", "settings/keys.py"),
     "random": (),
 }
 
-# Who must not know a library, when everybody else may.
+# Parts that must not import a library that all others may import.
 STRANGERS = {
     "starlette": ("accounts/", "storage/", "settings/", "upstream/", "observe/", "directories/"),
 }
@@ -141,7 +142,7 @@ def from_import(source: Path, node: ast.ImportFrom) -> Iterator[str]:
 
 
 def part(module: str) -> str | None:
-    """The part of one of our modules; the package itself (its version) is open to all."""
+    """The part that a module belongs to. All parts may import the package itself (its version)."""
     names = module.split(".")
     if names[0] != "doorward" or len(names) == 1:
         return None
@@ -190,7 +191,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 @every_source
 def test_text_is_folded_at_one_door(source: Path) -> None:
-    """Whoever folds by itself forgets to bound, or compares another form than the rest."""
+    """Other code could forget the bound, or compare another form than the rest."""
     calls = {
         node.attr
         for node in ast.walk(tree(source))
@@ -201,7 +202,7 @@ def test_text_is_folded_at_one_door(source: Path) -> None:
 
 @every_source
 def test_cookies_are_read_at_one_door(source: Path) -> None:
-    """Starlette's reading undoes escapes in quadratic time (CVE-2024-7592) and takes one of two."""
+    """Starlette decodes escapes in quadratic time (CVE-2024-7592), and picks one of two cookies."""
     read = {
         ast.unparse(node)
         for node in ast.walk(tree(source))
@@ -211,15 +212,15 @@ def test_cookies_are_read_at_one_door(source: Path) -> None:
     assert not {name for name in imported(source) if name.startswith("http.cookies")}
 
 
-# Endings that are not by their user's wish.
+# Ends of sessions that the user did not ask for.
 NO_LOGOUT = {"dialects/alekeagle/login.py": ("_give_up",)}
 ENDS = re.compile(r"\b(sessions|service)\.(end|end_own|end_all|revoke|revoke_all)\(")
 
 
 @every_source
 def test_what_ends_sessions_for_their_user_completes_a_logout(source: Path) -> None:
-    """If the caller's own session ends, the applications behind Doorward have to know. The API for
-    administrators' programs has no session, and `leave` is the page's own."""
+    """If the caller's own session ends, the applications behind Doorward have to be informed. The
+    administration API has no session, and `leave` belongs to the page."""
     if part(module_name(source)) not in ("pages", "dialects") or inside(source, ("dialects/api/",)):
         return
     functions = [n for n in ast.walk(tree(source)) if isinstance(n, ast.AsyncFunctionDef)]
@@ -234,9 +235,9 @@ def test_what_ends_sessions_for_their_user_completes_a_logout(source: Path) -> N
 
 @every_source
 def test_many_rows_are_written_in_chunks(source: Path) -> None:
-    """All parameters of one call are prepared in the event loop, where nobody is answered.
+    """All parameters of a call are prepared at once, which blocks the event loop.
 
-    `storage/connection.py` passes on what it is given."""
+    `storage/connection.py` only passes them on."""
     calls = {
         ast.unparse(node)
         for node in ast.walk(tree(source))
@@ -256,14 +257,15 @@ def test_a_module_starts_with_a_docstring(source: Path) -> None:
 @every_source
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_a_long_file_is_named(source: Path) -> None:
-    """A warning and no more: a class cut in two to satisfy a limit is worse than a long file."""
+    """Only a warning: a class split in two to satisfy a limit is worse than a long file."""
     lines = len(source.read_text().splitlines())
     if lines > LINES_WITHOUT_WARNING:
         warnings.warn(f"{place(source)} has {lines} lines", stacklevel=1)
 
 
 def test_one_class_is_in_one_file() -> None:
-    """A base that one class of another file has, and that nobody makes, is a part of that class."""
+    """A base class that is never instantiated, and only used by one class in another file, is a
+    part of that class."""
     heirs: dict[str, list[Path]] = {}
     called = set()
     for source in SOURCES:
@@ -279,7 +281,7 @@ def test_one_class_is_in_one_file() -> None:
         for node in ast.walk(tree(source))
         if isinstance(node, ast.ClassDef)
         for only in [heirs.get(node.name, [])]
-        if "Protocol" not in map(ast.unparse, node.bases)  # what others fill, and may join
+        if "Protocol" not in map(ast.unparse, node.bases)  # interfaces that other classes implement
         if len(only) == 1 and only[0] != source and node.name not in called
         if module_name(source) in set(imported(only[0]))
     }
@@ -288,8 +290,8 @@ def test_one_class_is_in_one_file() -> None:
 
 @every_source
 def test_a_file_is_mapped_for_reading_only(source: Path) -> None:
-    """Writing through a map when the disk is full kills the process (SIGBUS); a failed write is an
-    error that can be answered."""
+    """Writing to a mapped file when the disk is full kills the process (SIGBUS); a failed `write`
+    is an error that can be handled."""
     for node in ast.walk(tree(source)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("mmap.mmap", "mmap"):
             asked = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
@@ -298,7 +300,7 @@ def test_a_file_is_mapped_for_reading_only(source: Path) -> None:
 
 @every_source
 def test_only_the_wiring_and_the_commands_hold_the_whole_core(source: Path) -> None:
-    """A page or a dialect that is given all of it could do anything, and says nothing of what it
+    """A page or a dialect with the whole core could do anything, and would not show what it
     needs."""
     named = {node.id for node in ast.walk(tree(source)) if isinstance(node, ast.Name)}
     assert "Accounts" not in named or inside(source, ("wiring/", "cli/", "app.py"))
@@ -306,7 +308,7 @@ def test_only_the_wiring_and_the_commands_hold_the_whole_core(source: Path) -> N
 
 @every_source
 def test_levels_are_compared_by_identity(source: Path) -> None:
-    """A text equal to a level is no level. Columns (`c.level`) hold texts."""
+    """A string that is equal to a level is not a level. Columns (`c.level`) contain strings."""
     for node in ast.walk(tree(source)):
         if isinstance(node, ast.Compare):
             sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
@@ -356,7 +358,8 @@ def test_pages_and_dialects_share_one_place_for_what_both_send(source: Path, tex
     assert not any(text in value for value in written) or inside(source, ONCE[text])
 
 
-# "What is done to it" instead of what it does, and "of it" instead of how that is come by.
+# Names that state what is done to the argument, or only where the result comes from, instead of
+# what the function does.
 COINED = re.compile(
     r"_?(told|drawn|summed|cleared|described|logged|folded|quoted|asked|shown|carried)|.*_of(_s)?"
 )
@@ -384,7 +387,7 @@ def test_a_class_has_a_name_of_its_own() -> None:
 
 MOST_PARAMETERS = 8
 ROOMS_OF_FEW = ("accounts/", "pages/", "dialects/", "web/", "storage/", "upstream/", "wiring/")
-OF_MANY = {"accounts/users/users.py add"}  # what a new user may have
+OF_MANY = {"accounts/users/users.py add"}  # the attributes of a new user
 
 
 @every_source

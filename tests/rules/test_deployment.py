@@ -1,4 +1,4 @@
-"""What the container files and the examples promise to a deployer, held by reading them.
+"""The promises of the container files and the examples, tested by reading them.
 
 No container engine is needed; the image's steps are plain pip and coreutils.
 """
@@ -23,7 +23,7 @@ every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=list(S
 
 
 def dockerfile() -> list[tuple[str, str]]:
-    """Instruction and arguments, line ends joined and comments left out."""
+    """Instructions with their arguments, with continued lines joined and without comments."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.M)
     lines = re.sub(r"\\\n\s*", "", text).splitlines()
     return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines if line)]

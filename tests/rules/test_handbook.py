@@ -1,4 +1,4 @@
-"""The handbook names everything there is, leads nowhere that is not there, and can be built."""
+"""The documentation is complete, has no broken links, and can be built."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_generated_part_is_used_in_one_page(name: str) -> None:
 
 
 def test_it_names_every_preset() -> None:
-    """And every header of each, as it is spelt."""
+    """Including the exact name of every header."""
     page = read_page("guides/identity-headers.md")
     for preset, headers in PRESETS.items():
         row = re.search(rf"^\| `{preset}`[^\n]*", page, re.M)
@@ -57,7 +57,7 @@ def test_it_names_every_preset() -> None:
 
 
 def list_log_events() -> Iterator[str]:
-    """The event of every line that the log may have."""
+    """The event names of all log lines."""
     for file in (ROOT / "proxy" / "doorward").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -79,7 +79,7 @@ def test_the_reference_has_every_log_event() -> None:
     events = set(list_log_events())
     assert len(events) > 25
     assert events - told == set()
-    elsewhere = {"log_lines_lost", "connections_lowered"}  # logged in other words
+    elsewhere = {"log_lines_lost", "connections_lowered"}  # logged under another name
     assert told - events <= elsewhere
 
 

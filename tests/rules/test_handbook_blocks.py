@@ -1,4 +1,4 @@
-"""Every command and configuration of the handbook is tried, or says why it is not."""
+"""Every command and configuration in the documentation is tested, or has a reason why not."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ DIALECTS = DOCS / "reference" / "dialects"
 # Sessions and scripts of these are run by tests/dialects/test_handbook_sessions.py.
 BLOCKS = [block for block in list_blocks() if block.page.parent != DIALECTS]
 MINIMAL = {"routes": [{"upstream": "http://127.0.0.1:9000"}]}
-SHOWN = {"text"}  # what a command prints, and drawings
-# Commands of a shell beside `doorward` and `make` that a page may use without a reason: those of
-# the start pages, which tests/journeys/test_start_pages.py runs.
+SHOWN = {"text"}  # output of commands, and diagrams
+# Shell commands, in addition to `doorward` and `make`, that a page may use without a reason: those
+# of the start pages, which tests/journeys/test_start_pages.py runs.
 SHELL = {"curl", "echo", "export"}
 
 

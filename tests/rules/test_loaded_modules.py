@@ -1,7 +1,7 @@
-"""What a server has loaded. It keeps all of it while it runs, in every worker: a library that only
-one command or one setting needs must not be among it.
+"""The modules that a server loads. They stay in the memory of every worker, so a server must not
+load libraries that only a command or an unused setting needs.
 
-A real server says with each import that it imports (`python -X importtime`).
+A real server reports each import (`python -X importtime`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.savings import migrated
 
 pytestmark = pytest.mark.outside
 
-# Of these, no server needs anything.
+# Libraries that no server needs.
 NEVER = (
     "typer",
     "click",
@@ -41,7 +41,7 @@ NEVER = (
     "doorward.dialects.openapi",
     "doorward.relay.websocket",
 )
-# And these only a server whose settings ask for it.
+# Libraries that only servers with certain settings need.
 WHEN_ON: dict[str, dict[str, Any]] = {
     "aiosmtplib": {"email": {"smtp": "smtp://127.0.0.1:9", "from": "doorward@example.com"}},
     "jwt": {"dialects": {"datepoll": {}}},
@@ -62,7 +62,7 @@ class Watched(Live):
 
     @property
     def loaded(self) -> set[str]:
-        """Every module that it has imported, with the packages that those are in."""
+        """Every imported module, with the packages that contain it."""
         lines = [line for line in self.lines() if line.startswith("import time:")]
         return {line.rpartition("|")[2].strip() for line in lines}
 
@@ -84,7 +84,7 @@ def test_a_server_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None:
 
 
 def test_a_server_loads_what_its_settings_ask_for(tmp_path: Path) -> None:
-    """Or the list above would be of names that are never loaded, whatever the settings."""
+    """Otherwise the list above could contain names that are never loaded."""
     settings: dict[str, Any] = {"dialects": {}}
     for wanted in WHEN_ON.values():
         dialects = settings["dialects"] | wanted.get("dialects", {})
@@ -97,7 +97,7 @@ def test_a_server_loads_what_its_settings_ask_for(tmp_path: Path) -> None:
 
 
 def test_migrations_end_with_the_process_that_makes_them(tmp_path: Path) -> None:
-    """At a first start, and after an update."""
+    """At the first start, and after an update."""
     code = (
         "import sys; from doorward.settings import settings_from;"
         "from doorward.start.tables import prepare_tables;"

@@ -1,4 +1,4 @@
-"""A build machine's run fails when anything was skipped; a person's does not."""
+"""On a build machine, a run fails if anything was skipped; elsewhere, it does not."""
 
 from __future__ import annotations
 

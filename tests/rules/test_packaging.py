@@ -1,4 +1,4 @@
-"""What is built from the repository is whole: source distribution, wheel, versions of the image."""
+"""The built packages are complete: source distribution, wheel, versions in the image."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# What git knows and a source distribution has no use for.
+# Files in git that a source distribution does not need.
 LEFT_OUT = re.compile(r"tests/clients/node_modules/")
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with both distributions, built from a copy of what git knows."""
+    """The folder with both distributions, built from a copy of the files in git."""
     source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("made")
     for name in known():
         target = source / name
@@ -131,7 +131,7 @@ def test_an_extension_of_another_source_does_not_count(built: Path, tmp_path: Pa
 
 
 def needed(requirement: Requirement, seen: set[str]) -> Iterator[str]:
-    """The distributions that it needs here, by name, and itself."""
+    """The names of a distribution and of its dependencies on this platform."""
     name = canonicalize_name(requirement.name)
     if name in seen:
         return

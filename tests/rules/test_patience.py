@@ -1,4 +1,4 @@
-"""How tests wait: for something to happen, with the same patience everywhere.
+"""How tests wait: for a condition, with the same timeout everywhere.
 
 Read from the syntax trees, so that a new test cannot escape.
 """
@@ -14,7 +14,7 @@ import pytest
 TESTS = Path(__file__).parents[1]
 SOURCES = [path for path in sorted(TESTS.rglob("*.py")) if "node_modules" not in path.parts]
 HTTPX = {"Client", "get", "post", "put", "patch", "delete", "head", "options", "request", "stream"}
-# Waits by their kind; everybody else asks these.
+# The functions that wait; all other code calls these.
 WAITING = TESTS / "support" / "waiting.py"
 
 
@@ -40,17 +40,19 @@ def calls(source: Path) -> list[tuple[str, ast.Call]]:
 
 @every_source
 def test_a_fixed_sleep_has_a_reason_beside_it(source: Path) -> None:
-    """What somebody else does is waited for with `until`; time itself may be what a test needs."""
+    """Tests wait for other threads and processes with `until`; a fixed sleep is only for tests
+    about time."""
     lines = source.read_text().splitlines()
     for name, call in calls(source):
         if name in ("time.sleep", "asyncio.sleep") and source != WAITING:
-            is_turn = ast.unparse(call.args[0]) == "0"  # one turn of the loop is no time
+            is_turn = ast.unparse(call.args[0]) == "0"  # this is one turn of the loop, not a wait
             assert is_turn or "# " in lines[call.lineno - 1], lines[call.lineno - 1]
 
 
 @every_source
 def test_an_http_client_has_the_patience_of_the_tests(source: Path) -> None:
-    """The library's own is five seconds, which a busy machine can need for a process to start."""
+    """The library's default is five seconds, which may be too short to start a process on a busy
+    machine."""
     for name, call in calls(source):
         if name.partition(".")[0] == "httpx" and name.partition(".")[2] in HTTPX:
             named = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
@@ -71,7 +73,7 @@ def test_a_websocket_has_the_patience_of_the_tests(source: Path) -> None:
 
 
 def source_of(source: Path, call: ast.Call) -> ast.AST:
-    """The function around a call: options may be put together before it."""
+    """The source of the function that contains a call, because options may be built before it."""
     functions = [
         node
         for node in ast.walk(tree(source))

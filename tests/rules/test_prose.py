@@ -1,4 +1,4 @@
-"""The linter of prose finds what it is for, and leaves the rest alone."""
+"""The prose linter finds banned constructions, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The access log of a server: one line for each request, on both carriers, and no secret in any."""
+"""The access log of a server: one line for each request, on both code paths, without secrets."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def lines(live: Live) -> list[dict[str, Any]]:
 
 
 def line_of(live: Live, request_id: str) -> dict[str, Any]:
-    """The only line of this request."""
+    """The only line for this request."""
 
     def found() -> list[dict[str, Any]]:
         return [line for line in lines(live) if line["request_id"] == request_id]
@@ -70,7 +70,7 @@ def named(request_id: str) -> tuple[str, str]:
 
 def test_a_forwarded_request_tells_who_asked(live: Live) -> None:
     cookie = live.login()
-    for turn in range(3):  # fresh, kept, and with headers that came before
+    for turn in range(3):  # new, kept, and with headers that were sent before
         with live.client() as client:
             assert client.get("/a?b=c", cookie, *named(f"f{turn}"), host=live.host).status == 200
         line = line_of(live, f"f{turn}")
@@ -101,7 +101,7 @@ def test_refusals_and_own_pages_are_lines(live: Live) -> None:
             answer = client.get(target, *lines, *named(request_id), host=live.host)
         assert answer.status == status
         if reason == "bad_request":
-            continue  # nothing that it says is believed
+            continue  # its headers are not trusted
         line = line_of(live, request_id)
         assert (line["status"], line["decision"], line["reason"]) == (status, decision, reason)
         assert (line["user"], line["bytes"]) == (user, len(answer.body))
@@ -162,7 +162,7 @@ def test_a_tunnel_is_a_line_at_its_end(live: Live) -> None:
 
 
 def signed_in(live: Live) -> tuple[str, str]:
-    """An access token of the dialect that has them in links, and the one that refreshes it."""
+    """An access token of the dialect that uses them in links, and the refresh token."""
     body = json.dumps({"username": "alice", "password": PASSWORD}).encode()
     about = ("Content-Type: application/json", f"Content-Length: {len(body)}")
     head = get("/api/auth/signin", *about, host=live.host).replace(b"GET", b"POST", 1)

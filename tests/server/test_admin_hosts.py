@@ -1,4 +1,4 @@
-"""The admin listener answers for its own hosts only, so that no web page can read it through a
+"""The admin listener only answers for its own hosts, so that no web page can read it through a
 visitor's browser (DNS rebinding; CVE-2018-14505)."""
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ async def asked(*headers: Header, server: object = ("10.0.3.5", 9091)) -> int:
 
 
 async def test_the_address_that_a_connection_came_to_is_its_own() -> None:
-    """Prometheus asks a pod by an address that no configuration knows. A page cannot: it would
-    need an address for its name."""
+    """Prometheus uses a pod's address, which is in no configuration. A web page cannot do so: it
+    needs a name that resolves to the address."""
     for server in (("10.0.3.5", 9091), ("::ffff:10.0.3.5", 9091)):
         assert await asked((b"host", b"10.0.3.5:9091"), server=server) == 200
         assert await asked((b"host", b"10.0.3.6"), server=server) == 421
@@ -93,5 +93,5 @@ async def test_a_unix_socket_answers_under_any_name(server: object) -> None:
 
 
 async def test_a_probe_without_host_is_answered() -> None:
-    """HAProxy's checks are HTTP/1.0 without Host; browsers always send one."""
+    """HAProxy's checks are HTTP/1.0 without Host; browsers always send a Host."""
     assert await asked() == 200

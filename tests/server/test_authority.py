@@ -1,5 +1,5 @@
 """One authority per request: the host that routes and rules are matched with is the host that the
-application is sent, whatever headers, targets and protocol versions say otherwise."""
+application gets, whatever the headers, targets and protocol versions are."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Gateway:
 
 @pytest.fixture(scope="module")
 def gateway(deploy: Start, fast_lane: bool) -> Iterator[Gateway]:
-    """`public.test` is open to everybody, everything else is not; 127.0.0.1 is a proxy."""
+    """A gateway in which only `public.test` is public, and 127.0.0.1 is a trusted proxy."""
     with Origin((answering(OK),)) as origin:
         live = deploy(
             origin.url,
@@ -119,7 +119,7 @@ def header_lines(draw: st.DrawFn) -> list[str]:
 
 
 def test_decided_authority_equals_forwarded_authority(gateway: Gateway) -> None:
-    """Whatever a client and the proxies before us say, as a client says it once or again."""
+    """For all headers that a client and proxies may send, once or repeatedly."""
     origin = gateway.origin
     counts = [len(origin.heads)]
 

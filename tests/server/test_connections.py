@@ -1,5 +1,5 @@
-"""Connections before their first request: counted from the accept on, with one deadline, and
-answered when there is no room or no descriptor for them."""
+"""Connections before their first request: counted from `accept` on, with one deadline, and answered
+if the limit is reached or there is no descriptor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ LIMITS = {"connections": 20, "header_timeout": "2s"}
 
 
 def live_with(folder: Path, entrance: str, **more: Any) -> Live:
-    """A deployment whose clients come by `entrance`: plain, tls or proxy (with and without TLS)."""
+    """A deployment whose clients connect by `entrance`: plain, tls or proxy (with and without
+    TLS)."""
     values: dict[str, Any] = {"limits": LIMITS, "access": {"default": "public"}} | more
     authority = Authority(folder / "tls")
     if "tls" in entrance:
@@ -74,7 +75,7 @@ STARTS = {
 }
 
 
-# A handshake that the server cuts leaves Python's own socket object to the collector.
+# If the server aborts a handshake, Python's socket object is left to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("says_something", [False, True], ids=["silent", "begun"])
 @pytest.mark.parametrize("entrance", ENTRANCES)
@@ -89,12 +90,12 @@ def test_connections_that_come_to_nothing_are_counted_and_given_up(
                 try:
                     client.send(STARTS[entrance])
                 except OSError:
-                    pass  # refused already
+                    pass  # already refused
         assert not is_served(live), "those that are silent take every place"
         assert descriptors(live) <= before + 20 + 64 + 4, "and some are told so"
         until(lambda: descriptors(live) <= before + 20, "for the others to be gone")
         for client in clients:
-            client.rest()  # the server closes each of them, the first ones for being late
+            client.rest()  # the server closes all of them, the first ones because of the deadline
         until(lambda: is_served(live), "for the places to be free")
         assert "Traceback" not in live.log.read_text()
 
@@ -123,7 +124,7 @@ def test_a_client_behind_a_proxy_is_counted_by_its_own_address(tmp_path: Path) -
         until(lambda: is_served(live))
 
 
-# Plain http where https is spoken
+# Plain http on an https port
 
 
 @pytest.mark.parametrize("request_", [get("/"), b"POST / HTTP/1.1\r\n\r\n" + b"x" * 100_000, b"G"])
@@ -151,7 +152,7 @@ def test_more_connections_than_descriptors_are_lowered_at_the_start() -> None:
 
 
 def bound(live: Live, descriptors: int) -> None:
-    """Bound what a running server may open."""
+    """Limit the descriptors of a running server."""
     hard = resource.prlimit(live.pid, resource.RLIMIT_NOFILE)[1]
     resource.prlimit(live.pid, resource.RLIMIT_NOFILE, (descriptors, hard))
 
@@ -188,7 +189,7 @@ def test_without_descriptors_clients_get_503_and_are_served_again_later(
     with live_with(tmp_path, entrance, limits=limits) as live, ExitStack() as stack:
         assert is_served(live)
         bound(live, descriptors(live) + 8)
-        clients = connected(stack, live, 200)  # the first of them take what is left
+        clients = connected(stack, live, 200)  # the first of them use up the rest
         assert {client.answer().status for client in clients[100:]} == {503}
         assert not is_served(live)
         stack.close()
@@ -232,7 +233,7 @@ def test_without_a_descriptor_for_the_upstream_the_answer_is_503(
 def test_a_new_connection_does_not_wait_for_the_acknowledgement_of_small_writes(
     tmp_path: Path,
 ) -> None:
-    """Connections taken by ourselves are as the loop's own: TCP_NODELAY is set."""
+    """Connections that Doorward itself accepts have TCP_NODELAY, like those of the event loop."""
     import asyncio
 
     from doorward.server.acceptor import Acceptor, EntryRequirements

@@ -1,4 +1,5 @@
-"""A body of known length is counted, not parsed: wherever it is cut, llhttp would read the same."""
+"""A body with a known length is counted, not parsed, with the same result as llhttp for any
+split."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ EXPECTED = [
 
 
 class Recorder:
-    """Answers each request once its body is whole, and keeps what came."""
+    """Answers each request once its body is complete, and records the bodies."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[bytes, bytes, bytes]] = []
@@ -54,7 +55,7 @@ class Recorder:
 
 
 class Taker(Recorder):
-    """The same with a body that is given instead of received."""
+    """The same, but gets the body through `give_body` instead of `receive`."""
 
     async def _answer(self, exchange: ClientExchange) -> None:
         self.start(exchange)
@@ -117,7 +118,7 @@ async def test_requests_are_the_same_wherever_they_are_cut(
 
 
 class Refuser(Recorder):
-    """Refuses at once, and the connection ends with that."""
+    """Refuses at once and closes the connection."""
 
     def begin(self, exchange: ClientExchange) -> None:  # type: ignore[override]
         self.requests.append((exchange.method, exchange.arrival.target, b""))

@@ -1,4 +1,5 @@
-"""A fault while a request is answered: the client gets 500 or sees a cut, and the log says why."""
+"""An error while a request is answered: the client gets 500 or an aborted answer, and the log has
+the reason."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ class Recording(Transport):
 
 
 class Broken:
-    """`begun` is how much of the answer is sent before; `waits`: it fails in a task."""
+    """`begun`: how much of the answer is sent before the error. `waits`: it happens in a task."""
 
     def __init__(self, begun: bool, waits: bool) -> None:
         self._begun, self._waits = begun, waits

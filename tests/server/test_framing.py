@@ -1,4 +1,4 @@
-"""What passes beside heads and bodies: interim answers, expectations, trailers, methods."""
+"""Other parts of messages: interim answers, expectations, trailers, methods."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_early_hints_come_before_the_answer(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(HINTS)
-        wire.read(1)  # what the client sends once it has the hints
+        wire.read(1)  # the client's body, sent after it has got the hints
 
     with stage.playing(script) as act, act.client() as client:
         client.send(act.request(method="POST", body=b"12")[:-1])
@@ -82,7 +82,7 @@ def test_an_upstream_that_does_not_want_the_body_does_not_get_it(stage: Stage) -
 
 
 def test_a_body_that_was_not_asked_for_is_not_awaited_once_an_answer_begins(stage: Stage) -> None:
-    """A 100 in mid-answer would be a part of its body."""
+    """A 100 in the middle of an answer would become a part of its body."""
     seen = threading.Event()
     rest = b"3\r\n, I\r\n0\r\n\r\n"
 
@@ -220,7 +220,7 @@ def test_empty_lines_before_a_request_are_skipped(stage: Stage) -> None:
             assert client.ask(b"\r\n\r\n" + act.request()).status == 200
 
 
-# What is legal, though seldom seen
+# Valid, but unusual
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_what_says_nothing_of_a_request_does_not_refuse_it(stage: Stage, line: s
 
 
 def test_what_connection_names_goes_no_further(stage: Stage) -> None:
-    """RFC 9110 7.6.1, for headers that are read here as well."""
+    """RFC 9110 7.6.1, also for headers that Doorward reads."""
     named = (b"cookie", b"authorization", b"x-http-method-override", b"max-forwards", b"x-a")
     said = {b"cookie": b"a=b", b"max-forwards": b"3"}
     lines = [f"{name.decode()}: {said.get(name, b'x').decode()}" for name in named]

@@ -1,4 +1,4 @@
-"""A full disk takes logins and counts away, and never the server."""
+"""On a full disk, logins and counts fail, but the server keeps running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from tests.support.live import Live, config_user
 from tests.support.origin import Origin
 from tests.support.small_disk import SmallDisk
 
-# One of each dialect that counts requests, then what writes audit records and attempts.
+# One request of each dialect that counts requests, then requests that write audit records and
+# attempts.
 ASKED = [
     ("/api/v1/login", {"user": "nobody", "password": "wrong"}),
     ("/api/user/login", {"username": "nobody", "password": "wrong"}),
@@ -51,7 +52,7 @@ def test_an_anonymous_request_on_a_full_disk_is_refused_and_the_server_goes_on(
     with live:
         cookie = live.login()
         small_disk.fill()
-        for path, fields in ASKED:  # a count or an attempt may still have found room
+        for path, fields in ASKED:  # there may still be room for a count or an attempt
             assert post(live, path, fields) in (401, 503), path
         assert live.get("/", cookie).status == 200
         small_disk.make_room()

@@ -1,4 +1,4 @@
-"""Clients that say their last word and wait for the answer, and clients that leave."""
+"""Clients that close their sending side and wait for the answer, and clients that leave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEALTH = get("/.doorward/healthz")
 def started(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, fast_lane: bool
 ) -> Iterator[Live]:
-    """A deployment whose upstream is the origin of each test, in its turn."""
+    """A deployment whose upstream is the origin of the current test."""
     folder = tmp_path_factory.mktemp("live")
     place = folder / "app.sock"
     values: dict[str, Any] = {"fast_lane": fast_lane, "access": {"default": "public"}}
@@ -52,7 +52,8 @@ def last_word(client: Client, data: bytes) -> None:
 
 
 class Slow:
-    """Answers at once, and later requests once it is let: the fast lane takes those."""
+    """Answers the first request at once, and later ones when released, so that these use the fast
+    lane."""
 
     def __init__(self, answer: bytes = OK) -> None:
         self.answer = answer
@@ -133,7 +134,7 @@ def test_a_last_word_on_an_idle_connection_closes_it(live: Live) -> None:
 
 
 def test_a_client_that_closes_is_noticed_before_it_is_answered(live: Live) -> None:
-    """A close looks like a last word at first."""
+    """At first, a close looks like a half-close."""
     slow = Slow()
     with origin_of(live, slow) as origin:
         with live.client() as client:
@@ -157,7 +158,7 @@ def test_a_client_that_closes_after_its_last_word_is_noticed_as_well(live: Live)
 
 
 def gone(wire: Wire) -> bool:
-    """Whether the other side has closed, looked at beside a thread that does something else."""
+    """Whether the other side has closed, checked while another thread uses the socket."""
     try:
         return wire.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Starting and stopping: listeners, what cannot be listened on, and requests under way."""
+"""Starting and stopping: listeners, addresses that cannot be used, and open requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.wire import Client, Wire, get
 
 
 def serve(live: Live) -> str:
-    """What a server says that cannot start: one line, and exit status 2."""
+    """The output of a server that cannot start: one line, with exit status 2."""
     done = live.command("serve")
     assert done.returncode == 2
     said = done.stdout + done.stderr
@@ -82,13 +82,13 @@ def test_the_admin_listener_tells_health_and_readiness(live: Live) -> None:
 
 
 def test_the_admin_listeners_pages_are_not_public(live: Live) -> None:
-    """CVE-2022-24797: debug and metrics handlers on the public listener."""
+    """CVE-2022-24797: debug and metrics handlers were on the public listener."""
     for path in ("/healthz", "/readyz", "/metrics"):
         assert live.get(path).status == 401
 
 
 def test_the_admin_listener_cannot_be_posted_to_from_a_page(live: Live) -> None:
-    """CVE-2026-27589, CVE-2018-14505: it changes nothing, whoever asks."""
+    """CVE-2026-27589, CVE-2018-14505: it never changes anything."""
     import httpx
 
     url = f"http://127.0.0.1:{live.admin_port}/readyz"
@@ -103,7 +103,7 @@ def test_health_is_asked_by_a_command(live: Live) -> None:
 
 
 class Slow:
-    """An origin that answers when it is let."""
+    """An origin that answers when released."""
 
     def __init__(self) -> None:
         self.asked, self.let = threading.Event(), threading.Event()
@@ -161,7 +161,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         os.kill(live.pid, signal.SIGTERM)
         until(lambda: not accepts(live))
         os.kill(live.pid, signal.SIGTERM)
-        assert live.process.wait(PATIENCE_S) == 0  # the first alone would have waited for an hour
+        assert live.process.wait(PATIENCE_S) == 0  # the first signal alone would wait for an hour
         slow.let.set()
 
 

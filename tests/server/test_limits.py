@@ -1,4 +1,4 @@
-"""How much a client may send and hold: lines, targets, bodies, requests, connections."""
+"""Limits for clients: lines, targets, bodies, requests, connections."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_too_many_lines_are_431(stage: Stage) -> None:
 
 
 def test_a_long_target_is_414_and_nothing_is_forwarded(stage: Stage) -> None:
-    """Also behind headers that are known already, and when it never comes to its end."""
+    """Also if its headers are cached, and if the target never ends."""
     with stage.playing(answering(OK)) as act:
         for _ in range(2):
             assert act.ask(path="/" + "x" * 1000).status == 200
@@ -153,7 +153,7 @@ def test_a_route_may_take_more_or_less_than_the_others(deploy: Start) -> None:
 
 
 def test_after_so_many_requests_the_connection_is_closed(stage: Stage) -> None:
-    """The slow way and the fast lane count alike."""
+    """Both code paths count in the same way."""
     with stage.playing(answering(OK)) as act:
         for method in ("GET", "POST"):
             with act.client() as client:
@@ -173,7 +173,8 @@ def test_pipelined_requests_beyond_the_last_one_are_not_answered(stage: Stage) -
 
 @contextmanager
 def held(live: Live, count: int) -> Iterator[list[Client]]:
-    """Connections that are known to the server, which may not have seen yet that others ended."""
+    """Open connections that the server has counted; it may not have noticed yet that others have
+    closed."""
     with ExitStack() as stack:
         until(lambda: is_let_in(live))
         clients: list[Client] = []
@@ -304,7 +305,7 @@ def test_an_upstream_gets_so_many_at_a_time_others_wait_and_the_rest_is_503(
             until(lambda: live.get("/too-many").status == 503)
             got = live.get("/too-many")
             assert b'"overloaded"' in got.body and got.values(b"retry-after")
-            clients.pop().close()  # who leaves the line makes room in it
+            clients.pop().close()  # a client that stops waiting makes room in the queue
             live.until_it_says('"/3"')
             clients.append(stack.enter_context(live.client()))
             assert clients[-1].ask(HEALTH).status == 200  # known before the one that is too many
@@ -346,7 +347,7 @@ def test_a_process_takes_as_many_descriptors_as_it_may(stage: Stage) -> None:
 def test_room_for_a_handful_of_connections_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, descriptors: int, lowered: int, level: str
 ) -> None:
-    """As under a service manager with `LimitNOFILE=64`: a single browser would get 503."""
+    """For example under a service manager with `LimitNOFILE=64`: a single browser would get 503."""
     monkeypatch.setattr("resource.getrlimit", lambda which: (descriptors, descriptors))
     with capture_logs() as logs:
         fitted = fit_descriptors(settings_from({"routes": [{"upstream": "http://a"}]}))

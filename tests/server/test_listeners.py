@@ -1,4 +1,4 @@
-"""Why an address cannot be listened on is said with what to do about it."""
+"""If an address cannot be used, the error names the reason and what to do."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A WebSocket with very many small frames takes its turn among the other connections, where they
-are followed (`close_websockets`) or parsed, and keeps them in order."""
+"""A WebSocket with very many small frames lets other connections have their turns if its frames are
+tracked (`close_websockets`) or parsed, and keeps their order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MANY = FRAME * (3 * FRAMES_AT_ONCE + 5)
 
 
 class Keeping(Transport):
-    """Keeps what is written."""
+    """Records the written data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Keeping(Transport):
 
 
 class Socket:
-    """A WebSocket that is open, and the transports of both ends."""
+    """An open WebSocket, and the transports of both ends."""
 
     def __init__(self, turns: Turns) -> None:
         self.client, self.upstream = Keeping(), Keeping()
@@ -79,7 +79,7 @@ async def test_many_frames_are_passed_on_in_several_turns() -> None:
 
 
 async def test_sockets_with_many_frames_take_turns() -> None:
-    """A turn of the loop takes as long as one piece, however many of them there are."""
+    """A turn of the loop takes as long as one piece, whatever the number of sockets."""
     turns = Turns()
     sockets = [Socket(turns) for _ in range(5)]
     for socket in sockets:
@@ -99,7 +99,7 @@ async def test_a_client_that_catches_up_does_not_let_later_frames_overtake() -> 
     socket.client_end.pause_writing()
     socket.client_end.resume_writing()
     assert socket.upstream.is_paused, "the rest is still waiting"
-    socket.end.data_received(b"\x81\x01z")  # as a TLS transport may deliver while it is paused
+    socket.end.data_received(b"\x81\x01z")  # a TLS transport may deliver data while it is paused
     socket.client_end.pause_writing()
     for _ in range(5):
         await one_turn()
@@ -149,7 +149,7 @@ async def test_a_turn_that_fails_does_not_end_the_others() -> None:
 def test_a_reader_takes_whole_frames_where_it_does_not_take_all(
     cuts: list[int],
 ) -> None:
-    """In whatever pieces they come."""
+    """However the data are split."""
     reader, at = FrameReader(), 0
     for size in (*cuts, len(MANY)):
         piece = MANY[at : at + size]
@@ -159,11 +159,11 @@ def test_a_reader_takes_whole_frames_where_it_does_not_take_all(
         assert reader.is_between == (at % len(FRAME) == 0)
 
 
-# Under other ASGI servers, where every frame becomes a message
+# Under other ASGI servers, every frame becomes a message
 
 
 class Parsed:
-    """A WebSocket over ASGI, whose client takes messages while `gate` is open."""
+    """A WebSocket over ASGI, whose client accepts messages while `gate` is set."""
 
     def __init__(self, turns: Turns) -> None:
         self.upstream, self.sent = Keeping(), list[Message]()

@@ -1,4 +1,4 @@
-"""What /metrics tells of requests that really came: on both carriers, of one process and of two."""
+"""/metrics after real requests: on both code paths, with one process and with two."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def live(deploy: Start, origin: Origin, fast_lane: bool) -> Live:
 
 class Scrape(dict[tuple[str, frozenset[tuple[str, str]]], float]):
     def of(self, name: str, **labels: str) -> float:
-        """The sum of the samples with these labels, whatever others they have."""
+        """The sum of the samples with these labels, regardless of other labels."""
         wanted = labels.items()
         return sum(v for (n, have), v in self.items() if n == f"doorward_{name}" and wanted <= have)
 
@@ -88,7 +88,7 @@ def scrape(live: Live) -> Scrape:
 
 
 class Counting:
-    """What grew since."""
+    """The samples that have grown since the beginning."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -140,7 +140,7 @@ def test_a_request_with_a_body_is_counted_too(live: Live) -> None:
     assert grew.of("requests_total", route="/wiki", status="200") == 1
 
 
-@pytest.mark.parametrize("times", [1, 2])  # over a fresh connection, and over a kept one
+@pytest.mark.parametrize("times", [1, 2])  # over a new connection, and over a kept one
 def test_what_an_upstream_does_wrong(live: Live, times: int) -> None:
     grew = Counting(live)
     assert live.get("/dead", live.login()).status == 502
@@ -270,7 +270,7 @@ def pair(deploy: Start, origin: Origin) -> Live:
 
 
 def ask_often(live: Live, number: int) -> None:
-    """So many requests, over so many connections that both processes take some."""
+    """Send many requests, over enough connections for both processes to get some."""
     with ExitStack() as stack:
         clients = [stack.enter_context(live.client()) for _ in range(20)]
         for at in range(number):

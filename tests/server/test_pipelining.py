@@ -1,5 +1,4 @@
-"""Requests that a client sends before it has read the answers to earlier ones: all are answered in
-their order, and however many they are, memory holds one read of them."""
+"""Pipelined requests: all are answered in order, and at most one read of them is kept in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ from tests.support.origin import OK, Origin, answering
 from tests.support.wire import get
 
 HOST = b"Host: app.test\r\n"
-# What a read of the event loop brings at most, in requests of different kinds.
+# The maximum size of one read of the event loop, filled with requests of different kinds.
 READ_BYTES = 256 * 1024
 HEAD = ResponseHead(200, [(b"content-length", b"1000")])
 HIGH_WATER_BYTES = 64 * 1024
@@ -35,7 +34,7 @@ def write_post(number: int) -> bytes:
 
 
 def write_chunks(number: int) -> bytes:
-    """llhttp, which reads its body, goes on to read what is behind it."""
+    """A request with a chunked body: llhttp reads it, and then continues with the data after it."""
     head = b"POST /%d HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\n" % (number, HOST)
     return head + b"2\r\nok\r\n0\r\n\r\n"
 
@@ -49,7 +48,7 @@ def write_chunks_first(number: int) -> bytes:
 
 
 class SlowClient(Transport):
-    """Reads nothing before it is told to."""
+    """Reads nothing until told to."""
 
     protocol: Protocol
 
@@ -74,7 +73,7 @@ class SlowClient(Transport):
 
 
 class Gateway:
-    """Answers at once, or in a task; notes what it was asked."""
+    """Answers at once, or in a task, and records requests."""
 
     def __init__(self, *, in_a_task: bool) -> None:
         self.in_a_task = in_a_task
@@ -105,8 +104,8 @@ class Gateway:
 async def test_a_client_that_reads_no_answer_gets_no_more_of_them(
     in_a_task: bool, write: Callable[[int], bytes]
 ) -> None:
-    """Whether an answer takes time or not, only as many are made as the connection holds, and no
-    more than one read of requests is kept. Once the client reads, all are answered in order."""
+    """Whether or not an answer takes time, only as many are generated as the connection can buffer,
+    and at most one read of requests is kept. Once the client reads, all are answered in order."""
     client, gateway = SlowClient(), Gateway(in_a_task=in_a_task)
     connection = protocol_with(LimitSettings(), None, gateway)(Connections())
     client.protocol = connection
@@ -145,7 +144,7 @@ async def settle() -> None:
 async def test_requests_behind_one_that_takes_long_are_read_once(
     write: Callable[[int], bytes],
 ) -> None:
-    """An answer does not make room for a read of more: the client could send faster than that."""
+    """An answer does not cause another read, because the client could send faster than that."""
     client, gateway = Transport(), Gateway(in_a_task=True)
     connection = protocol_with(LimitSettings(), None, gateway)(Connections())
     connection.connection_made(client)
@@ -164,7 +163,7 @@ async def test_requests_behind_one_that_takes_long_are_read_once(
 async def test_a_client_with_many_requests_lets_others_have_their_turn(
     in_a_task: bool, write: Callable[[int], bytes]
 ) -> None:
-    """One read can hold thousands of them."""
+    """One read can contain thousands of requests."""
     gateway = Gateway(in_a_task=in_a_task)
     connection = protocol_with(LimitSettings(), None, gateway)(Connections())
     connection.connection_made(Transport())
@@ -179,7 +178,7 @@ async def test_a_client_with_many_requests_lets_others_have_their_turn(
 
 
 async def test_what_follows_a_request_for_an_upgrade_is_its_tunnels() -> None:
-    """Also where it is longer than what is read at once."""
+    """Even if it is longer than one read."""
     gateway = Gateway(in_a_task=True)
     transport = Transport()
     connection = protocol_with(LimitSettings(), None, gateway)(Connections())
@@ -188,7 +187,7 @@ async def test_what_follows_a_request_for_an_upgrade_is_its_tunnels() -> None:
     connection.data_received(asks + write_get(1) * 1000)
     assert not connection.pipeline.waiting and connection.pipeline.parser.last is not None
     assert connection.pipeline.parser.last.upgrade == b"websocket"
-    # The answer is an ordinary one: what was kept for the tunnel are requests after all.
+    # The answer is an ordinary one, so the data kept for the tunnel are requests.
     while len(gateway.targets) < 1001:
         await asyncio.sleep(0)
     assert gateway.targets == [b"/up", *[b"/1"] * 1000]
@@ -196,7 +195,7 @@ async def test_what_follows_a_request_for_an_upgrade_is_its_tunnels() -> None:
 
 
 def test_answers_that_need_no_waiting_follow_one_that_does(deploy: Start, fast_lane: bool) -> None:
-    """They are not given within each other: a thousand would be deeper than the stack."""
+    """They are not answered recursively: a thousand would overflow the stack."""
     count = 2000
     rules = {"rules": [{"path": "/open", "require": "public"}]}
     with Origin((answering(OK),)) as origin:

@@ -1,4 +1,4 @@
-"""Connections that begin with a PROXY header: of trusted peers only, first, whole and in time."""
+"""Connections that begin with a PROXY header: only from trusted peers, complete and in time."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_block_that_is_wrong_is_refused(header: bytes) -> None:
 
 
 async def taken(pieces: list[bytes]) -> tuple[Source | None, bytes]:
-    """What is read of a connection on which these pieces come one by one, and what is left."""
+    """The header read from these pieces, and the remaining bytes."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
@@ -183,7 +183,7 @@ def test_any_line_is_a_source_or_refused(text: str) -> None:
     assert source == UNKNOWN or ip_address(source[0])
 
 
-# On the wire
+# Over sockets
 
 
 @pytest.fixture(scope="module")
@@ -197,9 +197,9 @@ PROXIED: dict[str, Any] = {"proxy_protocol": True, "access": {"default": "public
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Live]:
-    """A balancer at 127.0.0.1 is believed; 127.0.0.2 is anybody. So is what stands in 10.0.0.0/8.
+    """A load balancer at 127.0.0.1 and addresses in 10.0.0.0/8 are trusted; 127.0.0.2 is not.
 
-    It cannot be asked over a plain connection, which would have to begin with a header.
+    Readiness cannot be checked over a plain connection, which would have to begin with a header.
     """
 
     class Balanced(Live):
@@ -219,7 +219,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[L
 
 
 def told(live: Live, origin: Origin, header: bytes, *lines: str) -> dict[bytes, list[bytes]]:
-    """What the application is told of a request after this header."""
+    """What the application gets with a request after this header."""
     with Client(live.place) as client:
         client.send(header + get("/", *lines, host=live.host))
         assert client.answer().body == b"ok"
@@ -295,7 +295,7 @@ def test_a_header_that_does_not_come_in_time_closes_the_connection(
 
 
 def stranger(live: Live) -> Client:
-    """A client at another address than the balancer's."""
+    """A client at another address than the load balancer's."""
     sock = socket.create_connection(("127.0.0.1", live.port), 10, source_address=("127.0.0.2", 0))
     client = Client.__new__(Client)
     super(Client, client).__init__(sock)

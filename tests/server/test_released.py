@@ -1,7 +1,7 @@
-"""What a closed connection leaves in memory: nothing, and that at once.
+"""A closed connection releases all its memory at once.
 
-The collector of a server hardly ever looks at what has lived for some seconds, so a connection that
-refers to itself would stay for hours. It is off here.
+A server's garbage collector rarely examines objects that are older than a few seconds, so a
+connection in a reference cycle would stay for hours. The collector is off here.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ ANSWERS = {
 ENDS = (b"/closing", b"/cut", b"/nothing")
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
-# What a client sends, and the beginning of what it gets before it leaves; b"" if it waits for none.
+# What a client sends, and the beginning of the answer that it reads before it leaves; b"" if it
+# does not wait.
 TRAFFIC = {
     "nothing": (b"", b""),
     "half a head": (b"GET / HTTP/1.1\r\nHo", b""),
@@ -119,7 +120,7 @@ async def exchange_all(folder: Path, origin: Origin) -> None:
         assert isinstance(upstreams, Pool)
         parts = settings.limits, EntryRequirements(5.0), (), app.gateway, app.observer
         serving = Serving(listener, app, *parts)
-        gc.freeze()  # so that there is little to count
+        gc.freeze()  # so that there are few objects to count
         for kind, (sent, begins) in TRAFFIC.items():
             heads = len(origin.heads)
             held = count_held()

@@ -1,4 +1,4 @@
-"""What a client may say to the server, over raw sockets: framing, limits in bytes, reuse."""
+"""Requests over raw sockets: framing, limits in bytes, reuse of connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def stage(deploy: Start, fast_lane: bool) -> Stage:
 def test_a_request_that_can_be_read_in_two_ways_is_refused(stage: Stage, request_: bytes) -> None:
     """CVE-2022-22720, CVE-2023-25690, CVE-2024-1135, CVE-2024-6827, CVE-2019-16785, CVE-2019-16786,
     CVE-2019-16789, CVE-2019-16792, CVE-2022-24761, CVE-2021-39214, CVE-2022-24766: smuggling.
-    CVE-2026-71324: a proxied CONNECT. Nobody listens behind /r0, so 502 would mean forwarded."""
+    CVE-2026-71324: a proxied CONNECT. No server listens behind /r0, so 502 would mean that the
+    request was forwarded."""
     smuggled = get("/r0/smuggled", host="a")
     with stage.live.client() as client:
         client.send(request_ + smuggled)
@@ -75,7 +76,7 @@ def test_a_head_below_its_limit_passes(stage: Stage) -> None:
     "start", ["GET / HTTP/1.1\r\nHost: a\r\nX: ", "GET /", "GET / HTTP/1.1\r\nX"]
 )
 def test_a_line_without_end_is_refused_before_it_fills_memory(stage: Stage, start: str) -> None:
-    """CVE-2026-26998's kin; a parser keeps a line until its end has come."""
+    """As for CVE-2026-26998: a parser keeps a line until its end."""
     with stage.live.client() as client:
         client.send(start.encode() + b"x" * 200_000)
         assert client.answer().status == (414 if start == "GET /" else 431)
@@ -83,7 +84,7 @@ def test_a_line_without_end_is_refused_before_it_fills_memory(stage: Stage, star
 
 @pytest.mark.parametrize("start", [b"0\r\nX: ", b"0\r\nX", b"5;x="])
 def test_a_trailer_or_chunk_extension_without_end_is_refused(stage: Stage, start: bytes) -> None:
-    """What a chunked body carries beside its data is bounded like a head (CVE-2024-22019)."""
+    """The parts of a chunked body besides its data are limited like a head (CVE-2024-22019)."""
     with stage.playing(lambda wire: read_body(wire, wire.head()) and None) as act:
         with act.client() as client:
             client.send(act.request("Transfer-Encoding: chunked", method="POST") + start)
@@ -103,7 +104,7 @@ def test_many_small_trailers_are_bounded_too(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("lines", "status"), [(250, 200), (260, 431)])
 def test_lines_of_trailers_count_as_those_of_a_head(stage: Stage, lines: int, status: int) -> None:
-    """Thousands of `a:` fit into the bytes of a head and still cost a callback each."""
+    """Thousands of lines `a:` fit into the size of a head, and each costs a callback."""
 
     def origin(wire: Wire) -> None:
         wire.head()
@@ -139,7 +140,7 @@ def test_trailers_never_become_headers(stage: Stage) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 50, 10_000])
 def test_methods_that_nobody_knows_may_follow_others(stage: Stage, size: int) -> None:
-    """Wherever the pieces begin and end, also behind a body."""
+    """However the data are split, also after a body."""
     with stage.playing(answering(OK)) as act, act.client() as client:
         brew = act.request(method="BREW")
         post = act.request("Content-Length: 5", method="POST", body=b"a\r\n\r\n")
@@ -155,7 +156,7 @@ def test_two_spaces_that_come_one_by_one_are_two(stage: Stage) -> None:
     with stage.live.client() as client:
         for piece in (b"GET", b" ", b" ", b"/r0 HTTP/1.1\r\nHost: a\r\n\r\n"):
             client.send(piece)
-            time.sleep(0.05)  # for each to come alone
+            time.sleep(0.05)  # so that each piece arrives separately
         assert client.answer().status == 400
 
 
@@ -200,7 +201,7 @@ def test_a_client_that_wants_to_close_is_obeyed(stage: Stage) -> None:
 
 
 def test_who_asks_whether_to_continue_is_told(stage: Stage) -> None:
-    """By us, where the upstream says nothing of it."""
+    """Doorward sends 100 Continue if the upstream does not."""
 
     def script(wire: Wire) -> None:
         read_body(wire, wire.head())
@@ -215,7 +216,7 @@ def test_who_asks_whether_to_continue_is_told(stage: Stage) -> None:
 
 
 def test_who_is_refused_instead_of_continuing_cannot_smuggle_by_it(stage: Stage) -> None:
-    """RFC 9110 10.1.1: a client may leave the body out then, so the connection ends here."""
+    """RFC 9110 10.1.1: the client may omit the body then, so the connection is closed."""
     with stage.live.client() as client:
         client.send(get("/r0/../", "Expect: 100-continue", "Content-Length: 5"))
         got = client.answer()

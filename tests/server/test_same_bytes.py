@@ -1,5 +1,5 @@
-"""Requests that come again byte for byte: nothing is remembered of a request but its bytes. And a
-start without a task answers as one within a task does."""
+"""Repeated identical requests: only facts about their bytes are cached. And a request handled
+without a task gets the same answer as with one."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_same_bytes_have_another_id_each_time(live: Live, origin: Origin) ->
 
 @pytest.mark.parametrize("lines", [(), ("Sec-Fetch-Mode: navigate", "Accept: text/html")])
 def test_a_refusal_that_comes_again_is_drawn_for_each(live: Live, lines: tuple[str, ...]) -> None:
-    """By the very same bytes, under an id of its own."""
+    """Each answer to identical bytes has its own request id."""
     cookie = live.login("alice")
     found: set[bytes] = set()
     with live.client() as client:
@@ -128,7 +128,7 @@ def test_a_refusal_that_comes_again_is_drawn_for_each(live: Live, lines: tuple[s
 
 
 def test_a_change_of_groups_counts_for_the_very_same_bytes(deploy: Start, origin: Origin) -> None:
-    """CVE-2021-41230: who had a group once."""
+    """CVE-2021-41230: users kept groups that they no longer had."""
     live = deploy(origin.url, access={"rules": RULES})
     live.add_user("dora", "--group", "admins")
     cookie = live.login("dora")
@@ -139,13 +139,13 @@ def test_a_change_of_groups_counts_for_the_very_same_bytes(deploy: Start, origin
 
 
 def _settled(text: bytes) -> bytes:
-    """Without what chance puts into each page, and into the form that it keeps."""
+    """The answer without the random parts of the page, and of its form."""
     text = re.sub(rb"(nonce[-=]\"?|doorward-kept=)[0-9a-f]+", rb"\1", text)
     return re.sub(rb'(name="kept" value=")[^"]+', rb"\1", text)
 
 
 def test_both_ways_answer_alike(deploy: Start, origin: Origin) -> None:
-    """Status, headers and body of what may be answered without a task."""
+    """Status, headers and body of every answer that can be given without a task."""
     both = [
         deploy(origin.url, access={"rules": RULES}, users=[config_user()], fast_lane=on)
         for on in (True, False)
@@ -156,7 +156,7 @@ def test_both_ways_answer_alike(deploy: Start, origin: Origin) -> None:
     own = (*page, "Sec-Fetch-Site: same-origin")
     form = "Content-Type: application/x-www-form-urlencoded"
     frame = (*own, "Sec-Fetch-Dest: iframe")
-    varying = (b"date: ", b"content-length: ")  # a page that names its host is as long as its port
+    varying = (b"date: ", b"content-length: ")  # the host is in the page
     for method, target, lines in [
         ("POST", "/x", (*own, form, "Content-Length: 0")),
         ("POST", "/x", (*page, "Origin: http://evil.test", form)),

@@ -1,5 +1,5 @@
-"""What is still open when its session ends is closed within two seconds (promise 3), in every
-process; and stays open when it may."""
+"""Open exchanges are closed within two seconds after their session ends (promise 3), in every
+process. Others stay open."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.servers import FOREIGN
 from tests.support.waiting import until
 from tests.support.wire import Client, Wire, get
 
-WITHIN_S = 15.0  # two, and what a busy machine adds; nothing else ends these in that time
+WITHIN_S = 15.0  # two, with a margin for a busy machine; nothing else ends these in that time
 ASKED = ("Connection: Upgrade", "Upgrade: echo/1")
 RULES = [
     {"path": "/public/*", "require": "public"},
@@ -28,7 +28,7 @@ RULES = [
 
 
 def application(wire: Wire) -> None:
-    """Does what the path says, until the other side ends it."""
+    """An application that acts according to the path, until the other side closes."""
     path = wire.head().split(b" ")[1].rpartition(b"/")[2]
     while path == b"kept":
         wire.send(OK)
@@ -44,7 +44,7 @@ def application(wire: Wire) -> None:
         wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         while True:
             wire.send(b"4\r\ntick\r\n")
-            time.sleep(0.02)  # as an application that has something to tell now and then
+            time.sleep(0.02)  # like an application that sends data from time to time
     elif path in (b"download", b"slow"):
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\nhello")
         while True:
@@ -57,7 +57,7 @@ def application(wire: Wire) -> None:
 
 @contextmanager
 def opened(live: Live, cookie: str, kind: str, prefix: str = "") -> Iterator[Client]:
-    """A client of an exchange that is well under way."""
+    """A client with an open exchange."""
     with live.client() as client:
         lines = [cookie, *(ASKED if kind == "tunnel" else ())]
         if kind == "upload":
@@ -78,14 +78,14 @@ def upload(client: Client) -> None:
     try:
         while True:
             client.send(b"400\r\n" + bytes(1024) + b"\r\n")
-            time.sleep(0.001)  # a slow upload, so that it is under way for long
+            time.sleep(0.001)  # a slow upload, so that it stays open
     except OSError:
         pass
 
 
 def is_over(client: Client, kind: str, *, closes: bool = True) -> bool:
-    """Whether it ends before the time is up; and never as if it were whole. `closes`: so does the
-    connection, where an answer comes instead of the rest of a request."""
+    """Whether the exchange ends in time, and never as if it were complete. `closes`: whether the
+    connection closes, too, if the answer comes before the end of the request."""
     deadline = time.monotonic() + WITHIN_S
     kept = b""
     try:
@@ -180,7 +180,7 @@ def test_under_any_server(elsewhere: Live, kind: str) -> None:
     cookie = elsewhere.login("alice")
     with opened(elsewhere, cookie, kind) as client:
         run(elsewhere, "session", "revoke-all", "alice")
-        # When a connection with the rest of a request on it is closed is the server's affair.
+        # The server decides when to close a connection with an unfinished request.
         assert is_over(client, kind, closes=False)
 
 
@@ -237,7 +237,7 @@ def test_a_logout_takes_what_is_open_with_it(one: Live) -> None:
 
 
 def test_what_was_opened_on_a_public_path_by_somebody_ends_too(one: Live) -> None:
-    """It was told who asks."""
+    """The application knows the user."""
     with opened(one, one.login("alice"), "events", "/public") as mine:
         with opened(one, "X: y", "events", "/public") as nobodys:
             run(one, "session", "revoke-all", "alice")
@@ -246,7 +246,7 @@ def test_what_was_opened_on_a_public_path_by_somebody_ends_too(one: Live) -> Non
 
 
 def test_who_may_no_longer_is_cut_off_and_who_still_may_is_not(one: Live) -> None:
-    """CVE-2021-41230: a change of groups that an open session did not notice."""
+    """CVE-2021-41230: a change of groups did not affect open sessions."""
     one.add_user("dora")
     run(one, "user", "edit", "dora", "--add-group", "staff")
     cookie = one.login("dora")
@@ -281,7 +281,7 @@ def test_a_request_keeps_an_idle_session_and_what_is_open(deploy: Start, origin:
     cookie = live.login()
     with opened(live, cookie, "tunnel") as client:
         for _ in range(5):
-            time.sleep(0.8)  # real time: the server is a process of its own
+            time.sleep(0.8)  # real time: the server is a separate process
             assert live.get("/whole", cookie).status == 200
         client.send(b"x")
         assert client.read(1) == b"x"
@@ -289,7 +289,7 @@ def test_a_request_keeps_an_idle_session_and_what_is_open(deploy: Start, origin:
 
 
 def test_an_answer_that_ends_with_the_connection_looks_cut_as_well(one: Live) -> None:
-    """HTTP/1.0 knows no other end of a body than the close: this one is a reset."""
+    """In HTTP/1.0, closing the connection ends the body, so an aborted answer needs a reset."""
     cookie = one.login("alice")
     request = get("/events", cookie, host=one.host).replace(b"HTTP/1.1", b"HTTP/1.0")
     with one.client() as client:

@@ -1,4 +1,4 @@
-"""Logs, audit lines and metrics that cannot be written change no answer and hold none up."""
+"""If logs, audit lines and metrics cannot be written, answers are neither changed nor delayed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CHATTY: dict[str, Any] = {"log": {"access": True, "level": "debug"}, "users": [c
 def writing_to(
     folder: Path, redirection: str = "", error: int | None = None, **values: Any
 ) -> Iterator[Live]:
-    """A deployment whose standard files are redirected as a shell has it; `error` is a descriptor
-    in place of standard error."""
+    """A deployment whose standard streams are redirected as by a shell; `error` is a descriptor for
+    standard error."""
     with Origin((answering(OK),)) as origin:
         live = Live(folder, origin.url, **{**CHATTY, **values})
         line = ["sh", "-c", f'exec "$@" {redirection}', "sh"]
@@ -46,7 +46,7 @@ def unwritten(live: Live, channel: str) -> int:
 
 
 def is_well(live: Live) -> None:
-    """Everything is answered as ever: refused, ours, and forwarded."""
+    """Requests get their usual answers: refused, from Doorward itself, and forwarded."""
     assert live.get("/").status == 401
     cookie = live.login()
     assert [live.get("/", cookie).status for _ in range(5)] == [200] * 5
@@ -76,7 +76,7 @@ def test_a_pipe_that_nobody_reads_holds_up_nothing(tmp_path: Path) -> None:
         with writing_to(tmp_path, error=writing) as live:
             os.close(writing)
             with live.client() as client:
-                for _ in range(105):  # of a hundred each: more than the pipe and the queue take
+                for _ in range(105):  # of a hundred each: more than the pipe and the queue can hold
                     client.send(get("/", host=live.host) * 100)
                     assert {client.answer().status for _ in range(100)} == {401}
             is_well(live)

@@ -1,5 +1,5 @@
-"""How slow a client may be. No clock of ours moves another process, so limits are short here, and
-a little longer where a client has to keep within them however busy the machine is."""
+"""Limits for slow clients. The server is another process, so its clock cannot be moved: limits are
+short here, and a little longer where a client has to stay within them on a busy machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHORT = {
     "write_timeout": "500ms",
 }
 KEPT = {"idle_timeout": "3s", "body_timeout": "3s", "write_timeout": "3s"}
-STEP_S = 0.8  # five of them are longer than what is kept
+STEP_S = 0.8  # five of them are longer than the buffer
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def live(stage: Stage) -> Live:
 
 
 def closes_after(live: Live, *sent: bytes, answers: int = 0) -> float:
-    """How old a connection becomes on which this was sent and nothing more."""
+    """The time until a connection closes on which only these bytes were sent."""
     started = time.monotonic()
     with live.client() as client:
         for data in sent:
@@ -68,7 +68,7 @@ def test_a_head_that_does_not_come_to_its_end_is_given_up(live: Live, part: byte
 
 
 def test_a_head_that_dribbles_is_given_up(live: Live) -> None:
-    """Byte by byte is no progress: the time is for the whole head."""
+    """Single bytes do not extend the time, which is for the whole head."""
     with live.client() as client:
         with pytest.raises(OSError):
             for byte in b"GET / HTTP/1.1\r\nX: " + b"x" * 1000:
@@ -80,7 +80,7 @@ def test_a_head_that_dribbles_is_given_up(live: Live) -> None:
 def test_what_follows_a_request_and_is_refused_does_not_shorten_the_wait_for_its_answer(
     stage: Stage, behind: bytes
 ) -> None:
-    """`header_timeout` is for heads that are still to come."""
+    """`header_timeout` is only for heads that have not arrived yet."""
 
     def script(wire: Wire) -> None:
         wire.head()
@@ -101,7 +101,7 @@ def test_a_request_within_the_idle_time_is_answered(patient: Stage) -> None:
     with patient.live.client() as client:
         for _ in range(5):
             assert client.ask(HEALTH).status == 200
-            time.sleep(STEP_S)  # idle, yet not for long enough
+            time.sleep(STEP_S)  # idle, but not long enough
 
 
 def test_a_slow_answer_is_not_idle(stage: Stage) -> None:
@@ -115,7 +115,7 @@ def test_a_slow_answer_is_not_idle(stage: Stage) -> None:
 
 
 def test_the_body_of_a_form_that_never_comes_is_given_up(live: Live) -> None:
-    """Nobody has to be logged in to send one, so nobody may keep a connection with it."""
+    """A form can be sent without a login, so it must not keep a connection open."""
     form = "Content-Type: application/x-www-form-urlencoded"
     head = get("/.doorward/login", form, "Content-Length: 100").replace(b"GET", b"POST", 1)
     with live.client() as client:
@@ -127,7 +127,7 @@ def test_the_body_of_a_form_that_never_comes_is_given_up(live: Live) -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        b"abc",  # of nine
+        b"abc",  # of nine bytes
         b"",
     ],
 )
@@ -164,7 +164,7 @@ def test_a_body_that_stops_under_an_answer_is_a_cut(stage: Stage) -> None:
 
 
 def test_a_body_that_comes_slowly_is_taken(patient: Stage) -> None:
-    """The time is between two pieces: an upload may take as long as it takes."""
+    """The timeout is for the pause between two pieces; the upload as a whole may take any time."""
     with patient.playing(answering(OK)) as act, act.client() as client:
         client.send(act.request("Content-Length: 5", method="POST"))
         for _ in range(5):
@@ -174,7 +174,7 @@ def test_a_body_that_comes_slowly_is_taken(patient: Stage) -> None:
 
 
 def test_a_body_that_the_upstream_does_not_take_is_not_late(patient: Stage) -> None:
-    """Back-pressure: it is not the client that is silent then."""
+    """With back-pressure, it is not the client that is slow."""
     size = 8 * 1024 * 1024
     done: list[int] = []
 
@@ -215,7 +215,7 @@ def test_a_client_that_reads_slowly_but_goes_on_is_served(patient: Stage) -> Non
 
 
 def test_a_client_that_does_not_read_the_end_of_its_answer_is_given_up(stage: Stage) -> None:
-    """What is left is too little to hold anybody back, and the connection is closing already."""
+    """The rest is too short for back-pressure, and the connection is already closing."""
 
     def descriptors() -> int:
         return len(list(Path(f"/proc/{stage.live.pid}/fd").iterdir()))
@@ -243,4 +243,4 @@ def test_a_body_that_goes_on_after_its_answer_does_not_hold_the_connection(stage
         with pytest.raises(OSError):
             while True:
                 client.send(b"x")
-                time.sleep(0.05)  # a client that goes on and on
+                time.sleep(0.05)  # a client that keeps sending

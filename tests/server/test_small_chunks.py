@@ -1,4 +1,4 @@
-"""A body in tiny chunks costs about what its bytes cost: a client may send one byte in each."""
+"""A body in tiny chunks costs little more than its bytes: a client may send one byte per chunk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEAD = b"POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n
 
 
 class Reader:
-    """Keeps the pieces of a body, once it may read them."""
+    """Records the pieces of a body, once it may read them."""
 
     def __init__(self) -> None:
         self.may_read = asyncio.Event()
@@ -44,7 +44,8 @@ class Reader:
 
 
 class Taker(Reader):
-    """The same with a body that is given instead of received. Implements `BodyTaker`."""
+    """The same, but gets the body through `give_body` instead of `receive`. Implements
+    `BodyTaker`."""
 
     exchange: ClientExchange
 
@@ -79,7 +80,7 @@ def connect(reader: Reader) -> tuple[Protocol, Transport]:
 @READERS
 @pytest.mark.parametrize("size", [1, 7, 1000, JOINED_BYTES - 1, JOINED_BYTES, 3 * JOINED_BYTES])
 async def test_small_pieces_of_a_body_are_joined(size: int, reading: type[Reader]) -> None:
-    """Each that is passed on costs a write; a large one is not copied."""
+    """Each forwarded piece costs a write; a large piece is not copied."""
     reader = reading()
     connection, _ = connect(reader)
     count = 200_000 // size
@@ -93,7 +94,8 @@ async def test_small_pieces_of_a_body_are_joined(size: int, reading: type[Reader
     await reader.is_done.wait()
     assert b"".join(reader.pieces) == body
     assert max(map(len, reader.pieces)) <= max(size, JOINED_BYTES)
-    # Two neighbours would not fit into one, there is one for each turn, and one for the end.
+    # Two neighbours do not fit into one piece; there is one piece for each turn, and one for the
+    # end.
     most = 2 * len(body) // JOINED_BYTES + len(sent) // PARSED_BYTES + 2
     assert len(reader.pieces) <= most
     connection.connection_lost(None)
@@ -101,7 +103,7 @@ async def test_small_pieces_of_a_body_are_joined(size: int, reading: type[Reader
 
 @READERS
 async def test_a_client_waits_sooner_if_its_chunks_are_small(reading: type[Reader]) -> None:
-    """Every piece takes memory besides its bytes."""
+    """Every piece takes memory in addition to its bytes."""
     reader = reading()
     connection, transport = connect(reader)
     connection.data_received(HEAD)
@@ -125,7 +127,7 @@ async def one_turn() -> None:
 
 @READERS
 async def test_many_chunks_are_taken_in_several_turns(reading: type[Reader]) -> None:
-    """Other connections are served in between, and nothing more is read meanwhile."""
+    """Other connections are served in between, and no more data are read in the meantime."""
     reader = reading()
     connection, transport = connect(reader)
     connection.data_received(HEAD)
@@ -147,7 +149,7 @@ async def test_many_chunks_are_taken_in_several_turns(reading: type[Reader]) -> 
 
 
 async def test_connections_with_many_chunks_take_turns() -> None:
-    """A turn takes as long as one of them needs, however many there are."""
+    """A turn takes as long as one piece, whatever the number of connections."""
     place = Connections()
     connections = [
         protocol_with(LimitSettings(), None, reader)(place)

@@ -1,4 +1,5 @@
-"""A stop: new connections are refused, streams end, requests get their time, and nothing hangs."""
+"""A stop: new connections are refused, streams end, requests may finish within the grace period,
+and nothing hangs."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
 
 
 def accepts(live: Live) -> bool:
-    """Whether a new connection is taken at this moment."""
+    """Whether a new connection is accepted at the moment."""
     try:
         live.client().close()
     except ConnectionRefusedError:
@@ -37,7 +38,7 @@ def accepts(live: Live) -> bool:
 
 
 def stop(live: Live) -> None:
-    """Ask it to stop, and wait until it refuses connections."""
+    """Send the stop signal, and wait until connections are refused."""
     os.kill(live.pid, signal.SIGTERM)
     until(lambda: not accepts(live), "for connections to be refused")
 
@@ -48,8 +49,8 @@ def ends(live: Live) -> int:
 
 
 def holding(*said: bytes) -> Any:
-    """An origin that answers a first request, so that the fast lane takes a second one; to that it
-    says this, and nothing more."""
+    """An origin that answers the first request, so that the second one uses the fast lane, and
+    answers that with only these bytes."""
 
     def script(wire: Wire) -> None:
         wire.head()
@@ -89,7 +90,7 @@ def test_new_connections_are_refused_while_requests_under_way_are_answered(
             let.set()
             got = client.answer()
             assert got.body == b"ok"
-            if workers == 1:  # of several, one may answer before the stop has reached it
+            if workers == 1:  # of several processes, one may answer before the stop has reached it
                 assert got.values(b"connection") == [b"close"]
             assert ends(live) == 0
             assert "Traceback" not in live.log.read_text()
@@ -100,7 +101,7 @@ def test_new_connections_are_refused_while_requests_under_way_are_answered(
 def test_an_event_stream_ends_at_once_and_whole(
     tmp_path: Path, workers: int, fast_lane: bool
 ) -> None:
-    """Its client reconnects, to whichever server answers then."""
+    """Its client reconnects to another server."""
     event = b"6\r\ndata:1\r\n"
     with (
         Origin((holding(EVENTS, event),)) as origin,
@@ -179,7 +180,7 @@ def test_an_answer_that_does_not_end_in_time_is_cut(tmp_path: Path, fast_lane: b
 
 
 def test_by_default_a_stop_takes_less_than_ten_seconds(tmp_path: Path) -> None:
-    """What `docker stop` allows: the grace period and what comes after it."""
+    """The limit of `docker stop`, for the grace period and everything after it."""
     from doorward.settings import settings_from
     from doorward.start.serve import AFTER_GRACE_S
 
@@ -220,7 +221,7 @@ def told(live: Live, event: str) -> int:
 
 
 def test_ctrl_c_in_a_terminal_gives_workers_their_grace_period(tmp_path: Path) -> None:
-    """It reaches the parent and the workers: that is one wish, not two."""
+    """The signal reaches the parent and the workers, which must not count as two."""
     let = threading.Event()
 
     def script(wire: Wire) -> None:
@@ -243,13 +244,13 @@ def test_ctrl_c_in_a_terminal_gives_workers_their_grace_period(tmp_path: Path) -
         assert ends(live) == 0
 
 
-# Children that are none of ours
+# Foreign child processes
 
 
 @contextlib.contextmanager
 def with_a_child(folder: Path, **values: Any) -> Iterator[tuple[Live, int]]:
-    """A server that began with a child, as the first process of a container may come to one; and
-    the process id of that child, which ends when its standard input does."""
+    """A server that has a foreign child process, as the first process of a container may; and the
+    id of that process, which ends with its standard input."""
     live = Live(folder, "http://127.0.0.1:9", **values)
     reading, writing = os.pipe()
     command = 'exec 3<&0; cat <&3 >"$1" & echo $! >"$1.pid"; shift; exec "$@" 3<&-'
@@ -289,7 +290,7 @@ def test_a_stop_does_not_wait_for_the_pause_before_a_worker_is_started_again(
     tmp_path: Path,
 ) -> None:
     with Live(tmp_path, "http://127.0.0.1:9", workers=2) as live:
-        for number in range(1, 4):  # each dies young, and is replaced later than the last one
+        for number in range(1, 4):  # each is replaced after a longer delay
             os.kill(min(children(live.pid)), signal.SIGKILL)
             until(lambda number=number: told(live, "worker_died") == number)  # type: ignore[misc]
             if number < 3:

@@ -1,4 +1,5 @@
-"""Two instances on one host: a browser sends its cookies to both, and neither ends the other's."""
+"""Two instances on one host: a browser sends its cookies to both, and neither affects the other's
+sessions."""
 
 from __future__ import annotations
 

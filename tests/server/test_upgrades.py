@@ -1,4 +1,4 @@
-"""Upgrades over raw sockets: what is tunnelled, what is not, and how a tunnel ends."""
+"""Upgrades over raw sockets: which protocols are tunnelled, and how a tunnel ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def stage(deploy: Start) -> Stage:
 
 
 def switching(then: Script, lines: bytes = b"", early: bytes = b"") -> Script:
-    """An upstream that switches, and plays `then` with the connection."""
+    """An upstream that switches protocols, and then calls `then` with the connection."""
 
     def script(wire: Wire) -> None:
         wire.head()
@@ -148,7 +148,7 @@ def test_a_switch_that_nobody_asked_for_is_502(stage: Stage) -> None:
     "protocol", ["h2c", "H2C", "HTTP/2.0", "TLS/1.2, HTTP/1.1", "h2c, h2", ","]
 )
 def test_a_protocol_that_carries_requests_is_not_tunnelled(stage: Stage, protocol: str) -> None:
-    """Smuggling by h2c: what runs through such a tunnel is requests that nobody decides on."""
+    """Smuggling with h2c: such a tunnel would carry requests that bypass the rules."""
     lines = (
         "Connection: Upgrade, HTTP2-Settings",
         f"Upgrade: {protocol}",
@@ -181,7 +181,8 @@ def test_upgrade_without_connection_or_over_http_1_0_is_ignored(stage: Stage) ->
 
 
 def unchunked(head: bytes, body: bytes) -> bytes:
-    """A body without its framing: a piece that came alone may go on as a chunk of its own."""
+    """A body without its chunks: a piece that arrived separately may be forwarded as a separate
+    chunk."""
     if not values_of(head, b"transfer-encoding"):
         return body
     found = b""
@@ -203,7 +204,7 @@ def unchunked(head: bytes, body: bytes) -> bytes:
 def test_a_request_with_a_body_is_no_upgrade_and_its_body_no_request(
     stage: Stage, framing: str, body: bytes, protocol: str, split: bool
 ) -> None:
-    """CVE-2022-22720 and its kin: what is a body to one reader must not be a request to another."""
+    """As for CVE-2022-22720: a body must not be read as a request."""
     bodies: list[bytes] = []
 
     def script(wire: Wire) -> None:
@@ -227,8 +228,8 @@ def test_a_request_with_a_body_is_no_upgrade_and_its_body_no_request(
 
 
 def test_who_reads_slowly_makes_the_other_side_wait(stage: Stage) -> None:
-    """Both ways; and in the end everything has arrived."""
-    size = 96 * MIB  # far more than the kernel keeps on both ways
+    """In both directions; at the end, everything has arrived."""
+    size = 96 * MIB  # far more than the kernel buffers in both directions
     taken: list[int] = []
 
     def slow(wire: Wire) -> None:
@@ -265,7 +266,7 @@ def settle(progress: list[int]) -> None:
     last = -1
     while progress[0] != last or not progress[0]:
         last = progress[0]
-        time.sleep(0.3)  # that nothing moves can only be seen by waiting
+        time.sleep(0.3)  # only waiting can show that nothing happens
 
 
 # Ends
@@ -288,7 +289,7 @@ def test_the_end_of_the_upstream_ends_the_client(stage: Stage, how: str) -> None
 
 
 def test_who_has_said_all_may_still_listen(stage: Stage) -> None:
-    """A half-close goes on, and the rest still comes."""
+    """A half-close is forwarded, and the rest still arrives."""
 
     def script(wire: Wire) -> None:
         said = wire.rest()
@@ -307,7 +308,7 @@ def test_a_half_close_that_is_not_answered_ends_both(stage: Stage) -> None:
 
 
 def wait(wire: Wire, what: str) -> None:
-    """Take in everything, and then stay there without a word."""
+    """Read everything, and then stay connected in silence."""
     getattr(wire, what)()
     threading.Event().wait(9)
 
@@ -365,7 +366,7 @@ def test_a_stop_of_the_server_does_not_wait_for_tunnels(deploy: Start) -> None:
             assert client.is_closed()
 
 
-# Who may
+# Access
 
 
 @pytest.fixture(scope="module")
@@ -412,7 +413,7 @@ def asked(live: Live, target: str, *lines: str, host: str = "app.test:8080") -> 
 def test_only_pages_of_this_site_may_ask_for_an_upgrade(
     guarded: tuple[Live, Origin], origin: str, status: int
 ) -> None:
-    """CVE-2026-40110: an origin compared by halves; hijacking of WebSockets by other sites."""
+    """CVE-2026-40110: only a part of the origin was compared; cross-site WebSocket hijacking."""
     assert asked(guarded[0], "/", f"Origin: {origin}") == status
     both = asked(guarded[0], "/", "Origin: https://app.test", f"Origin: {origin}")
     assert both == status
@@ -426,7 +427,7 @@ def test_on_a_route_for_every_host_the_host_that_is_asked_counts(
 
 
 def test_an_upgrade_is_decided_on_like_any_request(guarded: tuple[Live, Origin]) -> None:
-    """CVE-2024-28179: the upgrade path had no check."""
+    """CVE-2024-28179: the path of the upgrade had no authentication."""
     live, origin = guarded
     before = len(origin.heads)
     assert asked(live, "/in/") == 401
@@ -451,7 +452,7 @@ def test_after_a_refusal_the_connection_serves_on(guarded: tuple[Live, Origin]) 
 
 
 class Secured:
-    """An origin behind TLS, and a Doorward that speaks it, too."""
+    """An origin with TLS, and a Doorward that has TLS, too."""
 
     def __init__(self, folder: Path, script: Script) -> None:
         authority = Authority(folder / "tls")
@@ -502,7 +503,7 @@ def test_a_tunnel_over_tls_both_ways(tmp_path: Path, who: str) -> None:
         assert client.head().startswith(b"HTTP/1.1 101 ")
         assert client.read(11) == b"earlybehind"
         piece = bytes(range(256)) * 256
-        for _ in range(16):  # in turns: one TLS socket is not for two threads at once
+        for _ in range(16):  # in turns, because two threads must not use one TLS socket at once
             client.send(piece)
             assert client.read(len(piece)) == piece
         if who == "upstream":

@@ -1,4 +1,5 @@
-"""Several processes at one socket: they share sessions, die alone and stop together."""
+"""Several processes with one socket: they share sessions, stop together, and a crash affects only
+one."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from tests.support.origin import OK, Origin, answering
 from tests.support.waiting import until
 from tests.support.wire import Client, get, values_of
 
-STEM = 16  # characters of a request id that tell one process from another
+STEM = 16  # characters of a request id that identify the process
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def children(process: int) -> set[int]:
 
 
 def one_client_each(live: Live, origin: Origin, cookie: str, stack: ExitStack) -> list[Client]:
-    """A kept connection to every worker; a request's id tells who took it."""
+    """A kept connection to every worker. A request's id identifies the worker."""
     found: dict[bytes, Client] = {}
     for number in range(200):
         client, target = stack.enter_context(live.client()), f"/{cookie[-9:]}/{number}"
@@ -59,7 +60,8 @@ def one_client_each(live: Live, origin: Origin, cookie: str, stack: ExitStack) -
 def test_no_worker_lets_a_session_through_that_another_has_ended(
     pair: Live, origin: Origin
 ) -> None:
-    """CVE-2025-29928, CVE-2024-21492: five hundred rounds of ending, then asking at once."""
+    """CVE-2025-29928, CVE-2024-21492: five hundred rounds in which a session is ended and used at
+    once."""
     with ExitStack() as stack:
         clients = one_client_each(pair, origin, pair.login(), stack)
         for number in range(500):
@@ -100,8 +102,8 @@ def test_a_ban_by_command_reaches_every_worker(pair: Live, origin: Origin) -> No
 
 
 def test_keys_are_rotated_and_retired_under_traffic(deploy: Start, origin: Origin) -> None:
-    """No restart, and nothing is refused: not an old cookie, not a new one at the other worker, not
-    a form, while the key of all of them is replaced."""
+    """Without a restart, and without refusing old cookies, new cookies at the other worker, or
+    forms while their key is replaced."""
     live = deploy(
         origin.url,
         workers=2,
@@ -113,7 +115,7 @@ def test_keys_are_rotated_and_retired_under_traffic(deploy: Start, origin: Origi
         clients = one_client_each(live, origin, first, stack)
 
         def key_ids() -> set[int]:
-            """How many keys each worker publishes."""
+            """The number of keys that each worker publishes."""
             found = [client.get("/.doorward/jwks.json", host=live.host) for client in clients]
             return {len(json.loads(answer.body)["keys"]) for answer in found}
 
@@ -207,7 +209,7 @@ def test_a_server_whose_key_is_lost_does_not_start(
 
 
 def test_workers_share_what_was_loaded_before_the_fork(pair: Live) -> None:
-    """It was a quarter of their own memory when each one's collector had written to all of it. Now
+    """It was a quarter of each worker's memory when the garbage collector wrote to all of it. Now
     it is half."""
     for worker in children(pair.pid):
         lines = Path(f"/proc/{worker}/smaps_rollup").read_text().splitlines()[1:]

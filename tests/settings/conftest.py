@@ -14,14 +14,14 @@ Load = Callable[..., Settings]
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No doorward.yaml of the working directory takes part."""
+    """Tests do not read a doorward.yaml in the working directory."""
     monkeypatch.chdir(tmp_path)
     yield
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Returns the settings of a YAML text (a route is added where it has none)."""
+    """Returns the settings of a YAML text. A route is added if it has none."""
 
     def loaded(text: str = "", **environ: str) -> Settings:
         file = tmp_path / "doorward.yaml"
@@ -34,7 +34,7 @@ def load(tmp_path: Path) -> Load:
 
 @pytest.fixture
 def faults(load: Load) -> Faults:
-    """Returns what is wrong with a YAML text; fails when nothing is."""
+    """Returns the errors in a YAML text; fails if there are none."""
 
     def found(text: str = "", **environ: str) -> tuple[Fault, ...]:
         with pytest.raises(InvalidSettings) as caught:

@@ -1,4 +1,4 @@
-"""How Basic and keys are written, and what is odd about them."""
+"""The settings of Basic and API keys, and their findings."""
 
 from __future__ import annotations
 

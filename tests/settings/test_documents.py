@@ -1,4 +1,4 @@
-"""config/doorward.yaml, config/minimal.yaml and the schema say what the code says."""
+"""config/doorward.yaml, config/minimal.yaml and the schema agree with the code."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from doorward.settings.show import plain, yaml_text
 
 CONFIG = Path(__file__).parents[2] / "config"
 FULL = CONFIG / "doorward.yaml"
-# A comment of a sentence has one blank behind its #; one of a setting none, or its indentation.
+# A comment with a sentence has one space after the #; one with a setting has none, or its
+# indentation.
 SETTING = re.compile(r"^( *)#(?=[^ \n]|  )", re.MULTILINE)
 
 
 def uncommented() -> str:
-    """Returns the file with every example switched on."""
+    """Returns the file with every example uncommented."""
     return SETTING.sub(r"\1", FULL.read_text(encoding="utf-8"))
 
 
@@ -49,12 +50,12 @@ def test_the_full_file_states_the_defaults() -> None:
 def test_the_full_file_has_every_key() -> None:
     root, faults = read_document(uncommented(), "doorward.yaml")
     assert not faults
-    # Off by default; its keys are those of rate_limit, and its sentence shows them.
+    # Off by default; its keys are those of rate_limit, and are in its description.
     limit = ("dialects", "alekeagle", "login_limit")
     inner: set[tuple[str, ...]] = {(*limit, "requests"), (*limit, "per")}
-    rules = ("routes", "rules")  # written like those of access
+    rules = ("routes", "rules")  # like those of access
     inner |= {key for key in every_key() if key[:2] == rules and key != rules}
-    fields = ("routes", "credentials", "form", "fields")  # their names are the application's
+    fields = ("routes", "credentials", "form", "fields")  # their names depend on the application
     found = {key for key in keys_in(root.plain()) if key[:-1] != fields}
     assert found == set(every_key()) - inner
 
@@ -86,7 +87,7 @@ def test_the_schema_is_the_one_the_code_makes() -> None:
 
 
 def is_valid(value: Any, rule: Any) -> bool:
-    """Checks the part of JSON Schema that ours uses; an unknown keyword fails."""
+    """Checks the keywords of JSON Schema that the schema uses; fails for others."""
     if reference := rule.get("$ref"):
         return is_valid(value, schema()["$defs"][reference.rpartition("/")[2]])
     return all(KEYWORDS[word](value, rule[word], rule) for word in rule)

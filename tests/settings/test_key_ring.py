@@ -1,4 +1,4 @@
-"""Which key files count, while they are added and retired, and whatever breaks in between."""
+"""Which keys are active while files are added and retired, also if an operation is interrupted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def secrets_of(settings: Settings) -> list[bytes]:
 
 @pytest.fixture(params=["generated", "named"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """With one key, at either place."""
+    """Settings with one key, in either place."""
     if request.param == "named":
         write_key(tmp_path / "doorward.key", "o")
         return build(tmp_path, "doorward.key")
@@ -75,8 +75,8 @@ def test_two_keys_of_one_second_are_both_kept(settings: Settings) -> None:
 
 
 def test_the_next_key_takes_the_place_of_a_retired_first_one(settings: Settings) -> None:
-    """So that the file that the configuration names is always there, and a version that knows no
-    other finds the key that is in use."""
+    """So the file in the configuration always exists, and an older version, which only reads that
+    file, finds the current key."""
     (old,) = read_ring(settings).keys
     second, third = add_key(settings, NOW), add_key(settings, NOW + 9)
     retire_key(settings, old, NOW)
@@ -126,7 +126,7 @@ def test_a_copy_beside_the_key_is_no_key(settings: Settings, suffix: str) -> Non
 
 @pytest.mark.parametrize("content", [b"{", b"[]\n", b'{"id": 1}\n', b"\xff\n", b"[" * 100_000])
 def test_a_ledger_that_cannot_be_read_stops_the_start(settings: Settings, content: bytes) -> None:
-    """Not the same as an empty one: a key that leaked must not count again."""
+    """Unlike an empty one: a leaked key must not become active again."""
     first = read_ring(settings).keys[0].path
     rings._ledger(first).write_bytes(content)
     with pytest.raises(InvalidSettings, match="is not a ledger of retired keys"):
@@ -151,8 +151,8 @@ def test_a_key_file_with_a_fault_is_named(settings: Settings) -> None:
 def test_keys_that_are_given_read_only_are_not_changed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a Secret of Kubernetes is mounted. Root may write everywhere, so the system's answer is
-    given here."""
+    """For example a mounted Kubernetes Secret. Root can write everywhere, so the test simulates the
+    system's error."""
     before = read_ring(settings)
 
     def refuse(path: object, *more: Any) -> None:
@@ -179,14 +179,14 @@ def test_a_key_that_root_makes_is_the_servers(settings: Settings, mode: int, mad
 
 
 class _PowerCut(BaseException):
-    """Nothing after this runs but what `finally` does, which a power cut would not."""
+    """Simulates a power cut. Only `finally` blocks still run."""
 
 
 STEPS = ("link", "replace", "rename", "unlink", "fsync", "fchmod")
 
 
 def cut_at(wanted: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Power fails at the so many-th change of a file; returns how many there were."""
+    """Cut the power at the n-th change of a file. Returns the number of changes."""
     count = 0
 
     def counted(real: Callable[..., Any], after: bool) -> Callable[..., Any]:
@@ -249,14 +249,14 @@ def test_a_retirement_cut_anywhere_leaves_the_new_key_and_can_be_repeated(
 def test_a_reader_that_a_retirement_overtakes_reads_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the list of the directory and the files in it, the first is replaced."""
+    """The first file is replaced between listing the directory and reading the files."""
     (old,) = read_ring(settings).keys
     new = add_key(settings, NOW)
     real, turns = rings._list_beside, iter(range(2))
 
     def list_then_retire(first: Path) -> list[Path]:
         found = real(first)
-        if next(turns, 0) == 1:  # the first turn takes the state, the second reads
+        if next(turns, 0) == 1:  # the first call returns the state, the second reads
             monkeypatch.setattr(rings, "_list_beside", real)
             retire_key(settings, old, NOW)
         return found
@@ -303,7 +303,8 @@ LINE = '{"id": "%s", "made": %s, "retired": %s}'
 def test_a_line_that_retires_no_key_for_certain_stops_the_start(
     settings: Settings, line: str
 ) -> None:
-    """A key whose line was damaged must not count again, and no line may end the process."""
+    """A key whose line is damaged must not become active again, and no line may crash the
+    process."""
     ledger = rings._ledger(rings.find_first(settings))
     ledger.write_text(LINE % ("ba9876543210", "1.0", "2.0") + "\n" + line + "\n")
     with pytest.raises(InvalidSettings, match="is not a ledger"):
@@ -313,7 +314,7 @@ def test_a_line_that_retires_no_key_for_certain_stops_the_start(
 def test_two_retirements_at_once_both_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second begins after the first has read the ledger and before it writes."""
+    """The second begins after the first has read the ledger, and before it writes."""
     for name, letter in (("a", "o"), ("b", "p"), ("c", "q")):
         write_key(tmp_path / name, letter)
     settings = build(tmp_path, "a", "b", "c")

@@ -1,4 +1,4 @@
-"""What may be said of the log, and what holds when nothing is."""
+"""The settings of the log, and their defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Durations, sizes, addresses and names: what is read, and that it reads back as the same."""
+"""Durations, sizes, addresses and names: valid forms, and that formatted values parse to the same
+value."""
 
 from __future__ import annotations
 

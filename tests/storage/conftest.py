@@ -1,5 +1,5 @@
-"""One contract, on SQLite and on PostgreSQL. `store` is a database; `opened` opens it once more, as
-another process would."""
+"""One contract for SQLite and PostgreSQL. `store` is a database; `opened` opens it again, like
+another process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def postgresql_url(postgresql_socket: str) -> str:
 
 @pytest.fixture(scope="session")
 def postgresql_template(postgresql_socket: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of a database with the tables of the newest version, to make others of."""
+    """The name of a template database with the tables of the newest version."""
     name = "migrated"
 
     async def make() -> None:
@@ -60,7 +60,7 @@ async def migrated_postgresql_url(postgresql_socket: str, postgresql_template: s
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def storage(request: pytest.FixtureRequest) -> str:
-    """What the setting `storage` says; for PostgreSQL a database of the test's own."""
+    """The value of the setting `storage`; for PostgreSQL, a separate database for this test."""
     if request.param == SQLITE:
         return SQLITE
     return str(request.getfixturevalue("migrated_postgresql_url"))
@@ -68,7 +68,7 @@ def storage(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_storage(request: pytest.FixtureRequest) -> str:
-    """The same, before the first start."""
+    """The same, without tables."""
     return SQLITE if request.param == SQLITE else str(request.getfixturevalue("postgresql_url"))
 
 

@@ -1,8 +1,8 @@
-"""Every public operation of the core, on real storage, with whatever hypothesis comes up with: a
-value comes back or a refusal is raised, and nothing else ever.
+"""Every public operation of the core, on real storage, with inputs from hypothesis: it returns a
+value or raises a refusal, and nothing else.
 
-What people and programs choose is thrown at it (text, codes, ids, addresses); users and sessions
-are real ones of every kind, times are the clock's.
+Inputs that people and programs choose are arbitrary (text, codes, ids, addresses); users and
+sessions are real ones of every kind, times are those of the clock.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ CLIENT = ClientInfo("192.0.2.1", "a browser")
 LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
 EXAMPLES = 20
 
-# Operation → the argument that is no input, by name, where its type would say otherwise.
+# Operation → the name of an argument that is not an input, although its type suggests it.
 SERVICES: dict[str, type] = {
     "users": Users,
     "sessions": Sessions,
@@ -83,7 +83,7 @@ SERVICES: dict[str, type] = {
     "access.tokens": AccessTokens,
     "credentials": ApplicationCredentials,
 }
-# Nothing from outside gets there: parts of the start, of the stop and of other operations.
+# Operations without external input: parts of the start, of the stop and of other operations.
 INNER = set(
     "passwords.close passwords.expect audit_log.record audit_log.write audit_log.tell"
     " regulation.turn regulation.passed regulation.withdraw tokens.sign"
@@ -100,7 +100,7 @@ OPERATIONS = sorted(
 
 @dataclass
 class World:
-    """A core with people in every state, and the loop that it lives in."""
+    """A core with users in every state, and its event loop."""
 
     accounts: Accounts
     runner: asyncio.Runner
@@ -183,8 +183,8 @@ async def _people(accounts: Accounts) -> tuple[list[User], list[Session]]:
     return users, sessions
 
 
-# What people type, with everything that some layer below cannot bear: halves of surrogate pairs
-# (no UTF-8), NUL (no text of PostgreSQL), control characters, and texts without end.
+# Typed text, with everything that a lower layer does not support: lone surrogates (UTF-8), NUL
+# (PostgreSQL), control characters, and very long texts.
 TEXTS = (
     st.text(st.characters(), max_size=40)
     | st.sampled_from(
@@ -200,7 +200,7 @@ SEVERAL = st.lists(TEXTS, max_size=2)
 def imported(
     name: str, display: str | None, emails: list[Email], groups: list[str]
 ) -> DirectoryEntry:
-    """As the files of other programs are read."""
+    """Entries as read from files of other programs."""
     key = parse_handle(name) or "nobody"
     return DirectoryEntry(
         key, name, "a hash", "bcrypt cost=10", display, tuple(emails), tuple(groups)
@@ -208,8 +208,8 @@ def imported(
 
 
 def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
-    """What an argument of this type may be. A type that is not here has no business in a public
-    operation, or is to be added."""
+    """The values of an argument of this type. Other types must not be arguments of public
+    operations, or have to be added here."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint == typing.get_type_hints(LoginRequest)["password"]:
         return PASSWORDS
@@ -238,7 +238,7 @@ def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
         Session: st.sampled_from(world.sessions),
         Owner: st.just(OWNER),
         Renewal: st.sampled_from(world.sessions).map(world.accounts.sessions.renewal),
-        # The gate has the address from the socket, or from a header that it read as an address.
+        # The gate reads the address from the socket, or parses it from a header.
         ClientInfo: st.builds(ClientInfo, st.sampled_from(["192.0.2.1", "::1", ""]), TEXTS),
         Lifetimes: st.just(LIFETIMES),
         Email: EMAILS,
@@ -265,7 +265,7 @@ def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
     return simple[hint]
 
 
-# Ours and never typed: what the name says is all that comes.
+# Doorward's own values, which are never typed: only what the name says.
 OURS_ALONE: dict[str, st.SearchStrategy[Any]] = {
     "kind": st.sampled_from(["page", "xhr"]),
     "level": st.sampled_from([FULL, PENDING]),
@@ -285,7 +285,7 @@ OURS_ALONE: dict[str, st.SearchStrategy[Any]] = {
 
 
 def value(world: World, hint: Any, *names: str) -> st.SearchStrategy[Any]:
-    """What an argument or a field may be; of its names the most exact one comes first."""
+    """The values of an argument or a field. The most specific of its names is first."""
     ours = next((OURS_ALONE[name] for name in names if name in OURS_ALONE), None)
     return values(world, hint) if ours is None else ours
 
@@ -317,7 +317,7 @@ def test_an_operation_returns_a_value_or_raises_a_refusal(world: World, name: st
                 world.runner.run(_awaited(result))
         except Refusal as refusal:
             assert str(refusal).isprintable(), "it may be shown on a terminal"
-            # Storage is there: nothing that somebody types may make it seem otherwise.
+            # Storage is available, so no input may cause StorageUnavailable.
             gone = [one for one in positional if getattr(one, "user", one) in world.users[4:5]]
             assert gone or not isinstance(refusal, StorageUnavailable)
 

@@ -1,4 +1,4 @@
-"""Regulation over the stored attempts: every row of its table, on SQLite and PostgreSQL."""
+"""Regulation with stored attempts: every row of its table, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOME, AWAY = "192.0.2.1", "198.51.100.7"
 
 @dataclass
 class Desk:
-    """Where people try passwords."""
+    """Attempts to log in, judged by regulation."""
 
     regulation: Regulation
     user: User | None = None
@@ -39,7 +39,7 @@ class Desk:
         return await self._tried(name, address, now, right=True)
 
     async def _tried(self, name: str, address: str, now: float, *, right: bool) -> str:
-        """What became of it: judged, or the scope of the lock-out."""
+        """The result of an attempt: judged, or the scope of the lock-out."""
         user = self.user if name.casefold() == "alice" else None
         try:
             attempt = await self.regulation.begin(name, user, address, now)
@@ -79,7 +79,7 @@ async def test_a_right_answer_as_the_last_one_left_is_right(desk: Desk) -> None:
 
 
 async def test_nobody_can_lock_out_somebody_else(desk: Desk) -> None:
-    """CVE-2026-77561: an attacker from another network, however long."""
+    """CVE-2026-77561: an attacker from another network, for any length of time."""
     for number in range(100):
         await desk.wrong(address=AWAY, now=NOW + number)
     assert await desk.right(address=HOME, now=NOW + 100) == "judged"
@@ -87,7 +87,7 @@ async def test_nobody_can_lock_out_somebody_else(desk: Desk) -> None:
 
 
 async def test_bogus_names_lock_no_other_network(desk: Desk) -> None:
-    """CVE-2026-77561: 257 of them put the whole instance in lock-down."""
+    """CVE-2026-77561: 257 of them locked the whole instance."""
     tried = [await desk.wrong(f"bogus{number}", AWAY) for number in range(257)]
     assert tried == ["judged"] * 50 + ["network"] * 207
     assert await desk.right(address=HOME) == "judged"
@@ -106,12 +106,12 @@ async def test_a_locked_user_leaves_the_network_open_for_others(desk: Desk) -> N
 
 
 async def test_a_success_clears_the_pair_only(desk: Desk) -> None:
-    """Or one account of one's own would pay for guessing at all others."""
+    """Otherwise an attacker with an own account could reset the budget for guessing at others."""
     tried = []
     for number in range(60):
         tried.append(await desk.wrong(f"somebody{number}"))
         tried.append(await desk.right())
-    # The fiftieth failure spends the network; the fifty right ones between do not count.
+    # The fiftieth failure spends the network's budget; the fifty successes in between do not count.
     assert tried == ["judged"] * 99 + ["network"] * 21
 
 
@@ -134,7 +134,7 @@ async def test_what_was_not_judged_costs_nothing(desk: Desk) -> None:
 
 
 async def test_an_unknown_name_is_locked_out_like_a_known_one(desk: Desk) -> None:
-    """Or who has to wait would tell which users there are."""
+    """Otherwise lock-outs would reveal which users exist."""
     for name in ("alice", "nobody"):
         assert [await desk.wrong(name) for _ in range(6)] == ["judged"] * 5 + ["user"]
 
@@ -148,8 +148,8 @@ async def test_an_unknown_name_has_one_budget_in_every_spelling(desk: Desk, spel
 
 
 async def test_a_user_has_one_budget_whatever_name_leads_there(desk: Desk) -> None:
-    """CVE-2025-24806: name and address counted apart double the guesses. That it is spent is told
-    for a name that was tried as often, and for no other."""
+    """CVE-2025-24806: separate counts for name and address double the number of guesses. The
+    lock-out only shows for a name that was tried as often."""
     for name in ("alice", "a@example.com", "ALICE", "A@example.com", "alice"):
         attempt = await desk.regulation.begin(name, desk.user, HOME, NOW)
         assert attempt is not None and not attempt.is_refused
@@ -292,7 +292,7 @@ async def test_a_lock_out_survives_a_restart(desk: Desk, opened: Open) -> None:
 
 
 async def test_two_connections_count_together(desk: Desk, opened: Open) -> None:
-    """All at once, and still no guess more than the budget has."""
+    """Even all at once, there are no more guesses than the budget allows."""
     other = Desk(regulation(await opened()), desk.user)
     tried = await asyncio.gather(*(one.wrong() for one in (desk, other) for _ in range(20)))
     assert sorted(tried) == ["judged"] * 5 + ["user"] * 35
@@ -309,7 +309,7 @@ async def test_many_names_at_once_spend_the_network_exactly(desk: Desk, opened: 
 async def test_known_browsers_spend_one_budget_of_their_user_exactly(
     desk: Desk, opened: Open
 ) -> None:
-    """Whichever process they meet and wherever they are; and nobody else's is touched."""
+    """For all processes and addresses together; other users' budgets are unaffected."""
     other, user = Desk(regulation(await opened()), desk.user), desk.user
     assert user is not None
 
@@ -424,9 +424,9 @@ async def test_what_no_longer_counts_is_forgotten(desk: Desk, store: Database) -
         await desk.wrong(f"somebody{number}")
     for _ in range(5):
         await desk.wrong(now=NOW + 400)
-    assert await desk.regulation.purge(NOW + 421) == 20  # each name, and what stands for its user
+    assert await desk.regulation.purge(NOW + 421) == 20  # each name, and the key of its user
     assert await desk.wrong(now=NOW + 421) == "user"
-    assert await _rows(store) == (3, 15)  # of the network, the name and Alice; five on each
+    assert await _rows(store) == (3, 15)  # those of the network, the name and Alice, five on each
     await desk.regulation.purge(NOW + 2000)
     assert await _rows(store) == (0, 0)
 
@@ -443,7 +443,8 @@ async def _rows(store: Database) -> tuple[int, int]:
 
 
 async def test_no_name_that_was_typed_is_in_the_file(tmp_path: Path) -> None:
-    """People type passwords there: not plain, and not as a hash that anybody could try."""
+    """Users type passwords into that field: neither plain, nor as a hash that could be
+    brute-forced."""
     import hashlib
 
     store = await open_storage(SQLITE, tmp_path)

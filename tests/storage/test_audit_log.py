@@ -1,4 +1,5 @@
-"""The audit trail: kept with the act or not at all, chosen from, and never changed."""
+"""The audit trail: written together with the operation or not at all, filtered, and never
+changed."""
 
 from __future__ import annotations
 
@@ -121,7 +122,7 @@ async def test_who_listens_hears_of_what_is_kept_once(tmp_path: Path) -> None:
 
 @pytest.fixture
 async def telling(tmp_path: Path) -> AsyncIterator[tuple[Database, list[int]]]:
-    """A database, and in which turn of the event loop each record was told."""
+    """A database, and the turn of the event loop in which each record was passed to the sink."""
     told: list[int] = []
     loop, turn, is_over = asyncio.get_running_loop(), 0, False
 
@@ -141,7 +142,7 @@ async def telling(tmp_path: Path) -> AsyncIterator[tuple[Database, list[int]]]:
 async def test_of_thousands_of_records_few_are_told_in_one_turn_of_the_loop(
     telling: tuple[Database, list[int]],
 ) -> None:
-    """Each is a line of JSON, and requests wait meanwhile."""
+    """Each takes the time to write a line of JSON, and requests wait in the meantime."""
     store, told = telling
     await store.sessions.end_many([], NOW, "revoked", [EVENT] * 1203)
     assert len(told) == 1203
@@ -165,7 +166,7 @@ async def test_records_that_are_stored_are_told_even_if_the_caller_is_cancelled(
 
 
 def test_records_are_never_changed() -> None:
-    """Nothing in storage updates the table, and one statement deletes from it: that of old ones."""
+    """No code in storage updates the table, and only one statement deletes from it: old records."""
     changed = []
     for file in Path(audit_log.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -176,7 +177,7 @@ def test_records_are_never_changed() -> None:
 
 
 async def test_an_act_that_cannot_be_recorded_does_not_happen(store: Database) -> None:
-    """Fails closed: no login without its record."""
+    """It fails closed: there is no login without its record."""
     user = await add(store)
     async with store.engine.writing() as connection:
         await connection.exec_driver_sql("ALTER TABLE audit RENAME TO gone")

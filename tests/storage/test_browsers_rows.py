@@ -1,4 +1,4 @@
-"""What ends the notes of remembered browsers, as it is stored."""
+"""The stored values that end the trust in remembered browsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials towards applications as storage keeps them, on every database."""
+"""Credentials for applications in storage, on every database."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What may happen once happens once, whoever comes at the same moment through whichever process:
-one contract for everything of the core that is used up."""
+"""Everything that can be used once is used once, even by concurrent requests in several processes:
+one contract for all of the core."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HANDED_OVER, BINDING = b"h" * 32, b"b" * 32
 
 
 async def set_address(store: Database, user: User, session: Session) -> object:
-    """As the link of a mail does: only while the addresses are as they were."""
+    """Set an address as a mailed link does: only while the addresses are unchanged."""
 
     def change(now: User) -> tuple[User, list[str]]:
         if now.emails != user.emails:
@@ -123,7 +123,7 @@ async def test_an_enrolment_turns_totp_on_once(opened: Open) -> None:
 async def test_a_renewed_session_has_one_token_and_a_stale_copy_changes_nothing(
     opened: Open,
 ) -> None:
-    """On every worker: the session is in the news, and the old token is known and dead."""
+    """On every worker: the feed contains the session, and the old token is known to be invalid."""
     stores = [await opened(), await opened()]
     user = await add(stores[0])
     session, other = await open_session(stores[0], user), await open_session(stores[0], user)

@@ -1,4 +1,4 @@
-"""Factors in the database: what must happen once happens once, over two connections too."""
+"""Factors in the database: single-use operations happen once, also over two connections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EVENT = Event(NOW, Kind.FACTOR_ADDED)
 
 @pytest.fixture
 async def user(store: Database) -> User:
-    """With a row and nothing in it."""
+    """A user with an empty row of factors."""
     user = await add(store, "Alice", "alice@example.com")
     await store.factors.create(user.number, b"key")
     return user
@@ -32,7 +32,7 @@ async def user(store: Database) -> User:
 
 @pytest.fixture
 async def other(opened: Open, store: Database) -> Database:
-    """The same database, as another process has it."""
+    """The same database, opened like in another process."""
     return await opened()
 
 
@@ -158,7 +158,7 @@ async def test_a_mailed_code_dies_in_time_is_prolonged_and_dropped(
 async def test_a_code_that_a_clock_mailed_when_it_was_ahead_is_over(
     store: Database, user: User
 ) -> None:
-    """Otherwise nobody would get a new one until the clock is there again."""
+    """Otherwise the user could not get a new one until that time."""
     rows, code = store.factors, digest()
     await rows.set_email(user.number, True, NOW)
     await rows.issue_code(user.number, code, NOW + 60, NOW)

@@ -1,4 +1,4 @@
-"""The revocation feed, on every database: numbers, what is told, what is forgotten."""
+"""The revocation feed, on every database: numbers, entries, and deleting old ones."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_who_is_ahead_of_a_restored_backup_drops_everything(store: Databas
 
 
 async def test_numbers_appear_in_their_order(opened: Open) -> None:
-    """A reader that has seen a number never meets a smaller one later."""
+    """After a reader has seen a number, no smaller one appears."""
     stores = [await opened(), await opened()]
     user = await add(stores[0])
     sessions = [await open_session(stores[0], user) for _ in range(40)]

@@ -66,7 +66,7 @@ async def test_a_session_that_ended_is_not_handed_over(store: Database) -> None:
 
 
 async def test_a_renewal_and_a_hand_over_at_once_leave_no_token(opened: Open) -> None:
-    """Whichever comes first, through whichever process."""
+    """In either order, and in any process."""
     for turn in range(6):
         one, other = await opened(), await opened()
         session = await open_session(one, await add(one, f"user{turn}"))

@@ -1,4 +1,5 @@
-"""Keys are rotated and retired while several processes run: nothing that was given out stops."""
+"""Keys are rotated and retired while several processes run: everything that was signed stays
+valid."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ from tests.support.sessions import open_session
 
 CLIENT = ClientInfo("192.0.2.1", "a browser")
 LIFETIMES = Lifetimes(7 * 86_400.0, 7 * 86_400.0, 30 * 86_400.0, None)
-# From a worker's look at the files to the next one: once a second, and late when it is busy.
+# The time between two checks of the files by a worker: a second, or more if it is busy.
 LATE_S = 3.0
 
 
@@ -86,14 +87,14 @@ async def log_in(server: Accounts, user: User, now: float) -> Session:
 
 @dataclass
 class Owner:
-    """Somebody at the machine, and a server that runs meanwhile."""
+    """An owner who runs commands, and a server that is running."""
 
     settings: Settings
     clock: FixedClock
     server: Accounts
 
     async def pass_time(self, seconds: float) -> None:
-        """The server looks at its keys, and does what follows."""
+        """Advance the time; the server checks its keys and acts."""
         self.clock.now += seconds
         before = self.server.key_files.look(self.clock())
         if before is not None and not self.server.keys.signs_as(before):
@@ -116,7 +117,7 @@ class Owner:
 async def owner(settings: Settings) -> AsyncIterator[Owner]:
     clock = FixedClock()
     async with build_accounts(settings, clock) as server:
-        # The files of a test are written now, whatever its clock says.
+        # The files of a test have real modification times, unlike its clock.
         clock.now = max(clock.now, find_first(settings).stat().st_mtime + 1)
         yield Owner(settings, clock, server)
 
@@ -135,7 +136,7 @@ class Worker:
 def test_no_worker_refuses_a_cookie_that_another_signed_during_rotations(
     settings: Settings,
 ) -> None:
-    """Workers look at their files at different moments, and sign and verify all the time."""
+    """Workers check their files at different times, and sign and verify all the time."""
     make_first(settings)
     clock = FixedClock()
     workers = [Worker(KeyFiles(settings, clock())) for _ in range(3)]
@@ -156,7 +157,7 @@ def test_no_worker_refuses_a_cookie_that_another_signed_during_rotations(
 async def test_verifiers_know_a_key_before_it_signs_assertions(
     settings: Settings, owner: Owner
 ) -> None:
-    """A verifier that read the key set when the key had just been made, and keeps it."""
+    """A verifier fetches the key set right after the key is created, and caches it."""
     user = await owner.server.users.add("alice", "correct horse", now=owner.clock())
     session = await owner.log_in(user)
     worker = Worker(KeyFiles(settings, owner.clock()))
@@ -165,7 +166,7 @@ async def test_verifiers_know_a_key_before_it_signs_assertions(
     read_at, known = owner.clock.now, worker.assertions.public
     for _ in range(int(NOTICE_S) + 60):
         owner.clock.now += 1
-        if owner.clock.now - read_at >= 600:  # as jose keeps one
+        if owner.clock.now - read_at >= 600:  # the time for which jose caches it
             read_at, known = owner.clock.now, worker.assertions.public
         worker.files.look(owner.clock())
         text = worker.assertions.sign(session, "https://a", "wiki", owner.clock())
@@ -195,7 +196,7 @@ async def test_files_that_cannot_be_used_leave_the_keys_as_they_were(
 async def test_a_missing_key_is_not_replaced_while_a_server_runs(
     settings: Settings, tmp_path: Path, what: str
 ) -> None:
-    """A volume that is unmounted for a moment, or a restore, would log everybody out."""
+    """Otherwise a short unmount of the volume, or a restore, would log everybody out."""
     clock = FixedClock()
     settings = settings.model_copy(update={"data_dir": tmp_path / "data"})
     make_first(settings)
@@ -214,7 +215,7 @@ async def test_a_missing_key_is_not_replaced_while_a_server_runs(
 
 @dataclass
 class Alice:
-    """With a second factor, a session and an API token, all from before a rotation."""
+    """A user with a second factor, a session and an API token, all from before a rotation."""
 
     user: User
     session: Session
@@ -353,7 +354,7 @@ async def test_a_key_that_signs_is_never_retired(owner: Owner, alice: Alice) -> 
 
 
 async def test_a_key_is_needed_while_a_secret_is_under_it(owner: Owner, alice: Alice) -> None:
-    owner.clock.now += NOTICE_S + TAKEN_UP_S + 1  # and no server looks at its keys
+    owner.clock.now += NOTICE_S + TAKEN_UP_S + 1  # and no server checks its keys
     said = await owner.refusal(alice.added.former)
     assert "still encrypts secrets of 1 user (alice)" in said
     await owner.pass_time(0)
@@ -431,7 +432,7 @@ async def test_a_new_key_that_has_signed_nothing_can_be_retired(owner: Owner, al
 
 async def test_a_leaked_key_is_replaced_at_once(owner: Owner, alice: Alice) -> None:
     added = rotate(owner.settings, owner.clock(), None, leaked=True)
-    os.utime(added.file, (owner.clock(), owner.clock()))  # it is written now, by the test's clock
+    os.utime(added.file, (owner.clock(), owner.clock()))  # by the test's clock
     await owner.pass_time(1)
     states = {
         (each.id, each.purpose): each.state for each in list_keys(owner.settings, owner.clock())
@@ -444,7 +445,7 @@ async def test_a_leaked_key_is_replaced_at_once(owner: Owner, alice: Alice) -> N
 async def test_keys_that_the_configuration_names_count_from_when_it_did(
     tmp_path: Path,
 ) -> None:
-    """[new, old]: how long new has signed, the file and the configuration tell."""
+    """[new, old]: the file and the configuration determine since when the new key signs."""
     migrated(tmp_path)
     for name in ("new", "old"):
         path = tmp_path / name
@@ -477,8 +478,8 @@ async def test_an_id_that_names_no_key_is_refused(owner: Owner, id: str) -> None
         await owner.retire(id, force=True)
 
 
-# Columns of secrets that are encrypted, and what becomes of each when the keys change. Digests have
-# a length; what has none is encrypted.
+# The columns of encrypted secrets, and what happens to each when the keys change. Columns of
+# digests have a length; columns without one are encrypted.
 ENCRYPTED = {
     "factors.code_key": "renewed",
     "factors.totp_secret": "renewed",
@@ -498,7 +499,7 @@ def test_every_encrypted_column_survives_a_retirement() -> None:
 
 
 async def test_no_encrypted_column_is_left_under_the_old_key(owner: Owner, alice: Alice) -> None:
-    """Whoever adds a secret has it renewed, or a retirement would lose it."""
+    """A new kind of secret has to be renewed, too; otherwise retiring a key would lose it."""
     file = sqlite3.connect(owner.settings.data_dir / "doorward.db")
     renewed = [name for name, fate in ENCRYPTED.items() if fate == "renewed"]
 

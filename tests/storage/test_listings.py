@@ -1,4 +1,4 @@
-"""Lists of many: in pages that go on where the last one ended, each by an index."""
+"""Long lists: pages that continue after the last one, each read with an index."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVENT = Event(NOW, Kind.LOGIN, "Alice", "Alice", "192.0.2.1", "s" * 17, "r-1", "
 
 
 async def names(store: Database, begins: str = "", page: int = 2, **more: Any) -> list[str]:
-    """All that are chosen, read a page at a time."""
+    """All matching names, read page by page."""
     found: list[str] = []
     after: Cursor | None = None
     while True:
@@ -98,7 +98,7 @@ async def test_sessions_come_newest_first_and_none_that_is_over(store: Database)
     opened = [await open_session(store, user, NOW + i) for i, user in enumerate([alice, bob] * 3)]
     await store.sessions.end(opened[4].number, NOW, "logout")
     await open_session(store, alice, NOW - 90_000)
-    await open_session(store, bob, NOW - 8000)  # idle for too long
+    await open_session(store, bob, NOW - 8000)  # beyond the idle timeout
     first = await store.listings.sessions(NOW, None, 2)
     assert [one.number for one in first] == [opened[5].number, opened[3].number]
     rest = await store.listings.sessions(NOW, first[-1].number, 9)
@@ -147,7 +147,7 @@ Plans = Callable[[], list[str]]
 
 @pytest.fixture
 async def asked(crowd: Path) -> AsyncIterator[tuple[Database, Plans]]:
-    """The database, and how SQLite went about what it was asked."""
+    """The database, and SQLite's plan for each query."""
     store = await open_storage(SQLITE, crowd)
     statements: list[tuple[str, Sequence[Any]]] = []
 

@@ -1,5 +1,5 @@
-"""Two operations on the same rows at once, each in a transaction of its own: whichever comes first,
-neither ends in a deadlock. Only PostgreSQL locks rows."""
+"""Two concurrent operations on the same rows, each in its own transaction, never end in a deadlock.
+Only PostgreSQL locks rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EVENT = Event(NOW, Kind.SESSIONS_ENDED)
 
 @dataclass
 class Rows:
-    """Users in two chunks. Those of the second have the sessions with the lower numbers."""
+    """Users in two chunks. Those of the second chunk have the sessions with the lower numbers."""
 
     store: Database
     url: str
@@ -60,7 +60,7 @@ async def filled(store: Database, url: str) -> Rows:
     first, last = [user for user in listed if user is not None]
     alice = await add(store)
     sessions = [await open_session(store, user) for user in (last, alice, alice, alice, first)]
-    # In the table the row with the lowest number is the last one, as after any change.
+    # In the table, the row with the lowest number is the last one, as after any change.
     for session in sessions[:2]:
         await store.sessions.prove(session.number, NOW)
     tokens = [(await keep(store, alice)).number for _ in range(3)]
@@ -136,9 +136,9 @@ async def test_no_change_of_tokens_and_the_note_of_their_use_end_in_a_deadlock(
 async def both(
     rows: Rows, table: str, lowest: int, first: Awaitable[None], second: Operation
 ) -> None:
-    """The first waits for a low row; whatever higher ones the second locks before it waits, the
-    first cannot have any more. PostgreSQL ends one of two that wait for each other, which would be
-    an error here."""
+    """The first operation waits for a low row, and then needs higher rows, which the second must
+    not have locked before it waits. PostgreSQL aborts one of two transactions that wait for each
+    other, which would be an error here."""
     blocker, observer = [await asyncpg.connect(rows.url) for _ in range(2)]
     try:
         transaction = blocker.transaction()
@@ -156,14 +156,14 @@ async def both(
 
 
 async def waiting(observer: asyncpg.Connection, tasks: list[asyncio.Future[Any]]) -> None:
-    """Until every task waits for a lock, or is done."""
+    """Wait until every task waits for a lock or is done."""
     query = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
     async with asyncio.timeout(PATIENCE_S):
         while await observer.fetchval(query) < sum(not task.done() for task in tasks):
-            await asyncio.sleep(0.01)  # between two questions to the server
+            await asyncio.sleep(0.01)  # between two queries
 
 
 def test_every_table_has_its_place_in_the_order() -> None:

@@ -1,4 +1,4 @@
-"""The marker file: what processes of one host compare on each request."""
+"""The marker file, which the processes of a host compare on each request."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def test_a_symbolic_link_is_not_followed(path: Path) -> None:
 
 
 async def test_who_marks_a_new_file_waits_until_all_have_looked(path: Path) -> None:
-    """The one real wait of these tests: the rule is about the look every second."""
+    """The only real wait of these tests, because the rule depends on the check every second."""
     marker = Marker(path, fresh=True)
     path.unlink()
     begun = time.monotonic()
     await marker.replace()
     assert time.monotonic() - begun >= SETTLE_S - 0.05
     with pytest.raises(StopIteration):
-        marker.replace().send(None)  # now it waits for nothing
+        marker.replace().send(None)  # now it does not wait
 
 
 async def test_another_process_waits_for_a_new_file_too(path: Path) -> None:
@@ -94,7 +94,7 @@ async def test_the_mark_of_another_boot_is_not_new(path: Path) -> None:
     marker = Marker(path.with_name("other"))
     os.pwrite(marker._file, b"\x00\x00\x00\x00\x00\x00\xf0\x43", 16)
     with pytest.raises(StopIteration):
-        marker.replace().send(None)  # it waits for nothing
+        marker.replace().send(None)  # it does not wait
 
 
 async def test_a_full_disk_is_an_error_and_kills_nobody(small_disk: SmallDisk) -> None:

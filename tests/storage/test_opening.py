@@ -1,4 +1,4 @@
-"""How a database is opened: made, migrated under a lock, or refused with one clear sentence."""
+"""Opening a database: it is created, migrated under a lock, or refused with one clear sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one host revokes, another hears of at once where the database can tell it."""
+"""Another host gets a revocation at once if the database supports notifications."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.waiting import PATIENCE_S
 
 @asynccontextmanager
 async def host(url: str, folder: Path) -> AsyncIterator[Database]:
-    """The database as seen from a host of its own, which has a marker of its own."""
+    """The database opened on a separate host, with its own marker."""
     database = await open_storage(url, folder)
     try:
         yield database
@@ -39,7 +39,7 @@ async def test_another_host_hears_of_a_change_and_of_nothing_else(
 ) -> None:
     async with host(postgresql_url, tmp_path / "a") as here:
         async with host(postgresql_url, tmp_path / "b") as there:
-            await there.feed.heard()  # it listens from now on
+            await there.feed.heard()  # from now on it listens
             hearing = asyncio.create_task(there.feed.heard())
             session = await open_session(here, await add(here))
             await here.sessions.touch([(session.number, NOW + 1)])
@@ -78,7 +78,7 @@ async def test_a_connection_that_is_cut_is_noticed_and_made_anew(
         )
         await other.close()
         await asyncio.wait_for(hearing, PATIENCE_S)
-        await asyncio.wait_for(store.feed.heard(), PATIENCE_S)  # again, and nothing may be missed
+        await asyncio.wait_for(store.feed.heard(), PATIENCE_S)  # again: none may be missed
         hearing = asyncio.create_task(store.feed.heard())
         await store.users.set_banned(user, True, NOW)
         await asyncio.wait_for(hearing, PATIENCE_S)
@@ -156,7 +156,7 @@ async def test_a_session_that_another_host_ends_is_nobodys_before_the_next_poll(
             assert app._live is not None
             heard = app._live._epoch
             async with asyncio.timeout(PATIENCE_S):
-                # Ended again until it listens: only then a notice reaches it.
+                # End sessions until it listens: only then does a notification reach it.
                 while app._live._epoch == heard:
                     await there.sessions.end(session.number, time.time(), "logout")
-                    await asyncio.sleep(0.02)  # for the notice to come, if it does
+                    await asyncio.sleep(0.02)  # time for the notification, if there is one

@@ -1,4 +1,4 @@
-"""Several processes on one database: none loses a revocation, however it ends."""
+"""Several processes on one database: no revocation is lost, however a process ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ asyncio.run(main())
 
 
 async def writer(data_dir: Path) -> asyncio.subprocess.Process:
-    """Another process that ends the sessions it is told and acknowledges each."""
+    """Another process that ends the given sessions and acknowledges each."""
     return await asyncio.create_subprocess_exec(
         sys.executable, "-c", WRITER, str(data_dir),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

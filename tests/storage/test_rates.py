@@ -112,8 +112,8 @@ def test_a_file_that_cannot_be_opened_is_storage_that_does_not_answer(
 def test_what_is_stored_of_a_key_depends_on_the_instances_own_keys(
     clock: FixedClock, tmp_path: Path
 ) -> None:
-    """With a plain hash anybody could choose addresses that fill a bucket, and with it push out
-    somebody's count, or try addresses against a copy of the file."""
+    """With a plain hash, an attacker could choose addresses that fill a bucket to push out a count,
+    or test addresses against a copy of the file."""
     written = []
     for number, secret in enumerate((b"k", b"l")):
         folder = tmp_path / str(number)

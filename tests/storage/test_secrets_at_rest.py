@@ -1,4 +1,4 @@
-"""A stolen database file is not a stolen login, and keys can be changed under a running life."""
+"""A stolen database file is not a stolen login, and keys can be changed during operation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Started = Callable[..., AbstractAsyncContextManager[Accounts]]
 def started(tmp_path: Path, mailbox: Mailbox) -> Started:
     @asynccontextmanager
     async def start(*keys: tuple[str, bytes]) -> AsyncIterator[Accounts]:
-        """As a server starts, with these key files."""
+        """Start like a server, with these key files."""
         for name, key in keys:
             path = tmp_path / name
             path.write_text(base64.urlsafe_b64encode(key).decode().rstrip("=") + "\n")
@@ -69,7 +69,7 @@ class Alice:
 
 
 async def alice_of(accounts: Accounts) -> Alice:
-    """With both factors, a mailed code that lives and another enrolment under way."""
+    """A user with both factors, a valid mailed code and another enrolment in progress."""
     factors = accounts.second_factors
     user = await accounts.users.add(
         "alice", "correct horse", now=NOW, emails=[Email("alice@example.com", True)]
@@ -108,12 +108,12 @@ def code(secret: str, now: float) -> str:
 
 
 def stored(directory: Path) -> bytes:
-    """Every byte of the database, what is not yet in its main file included."""
+    """Every byte of the database, including those that are not in its main file yet."""
     return b"".join(path.read_bytes() for path in sorted(directory.glob("doorward.db*")))
 
 
 def traces(secret: bytes) -> list[bytes]:
-    """A secret as it is, and as its SHA-256 would stand in a file."""
+    """A secret itself, and the forms of its SHA-256."""
     digest = hashlib.sha256(secret).digest()
     texts = [digest, digest.hex().encode(), base64.b64encode(digest).rstrip(b"=")]
     return [secret, *texts, base64.urlsafe_b64encode(digest).rstrip(b"=")]
@@ -136,7 +136,7 @@ async def test_no_secret_is_in_the_database_file(
 async def test_no_password_waits_between_the_steps_of_a_login(
     started: Started, tmp_path: Path
 ) -> None:
-    """CVE-2020-15105: what is kept of a login whose code is due is that it is due."""
+    """CVE-2020-15105: of a pending login, only the fact that a code is due is stored."""
     async with started(OLD) as accounts:
         await alice_of(accounts)
         opened = await log_in(
@@ -217,7 +217,7 @@ async def test_a_reset_frees_from_a_key_that_is_lost(
         assert await accounts.second_factors.list_enabled(alice.user) == ("email",)
 
 
-# Credentials towards applications
+# Credentials for applications
 
 LOGIN = ApplicationLogin("/", "alice.smith", "a password elsewhere")
 

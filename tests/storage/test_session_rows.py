@@ -1,4 +1,4 @@
-"""Sessions as storage keeps them, on every database."""
+"""Sessions in storage, on every database."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_session_comes_back_as_it_was_kept(store: Database) -> None:
 async def test_a_level_that_nobody_knows_opens_no_more_than_a_pending_one(
     store: Database,
 ) -> None:
-    """As a newer version may have written it."""
+    """A newer version may have written it."""
     user, token = await add(store), digest()
     await store.sessions.insert(draft(user), token)
     found = await store.sessions.by_digest(token)
@@ -106,7 +106,7 @@ async def test_a_login_that_began_before_a_change_opens_nothing_after_it(
 
 
 async def test_no_session_survives_a_password_change_that_races_with_logins(opened: Open) -> None:
-    """CVE-2026-40934, with the login and the change at the same moment."""
+    """CVE-2026-40934, with the login and the change at the same time."""
     stores = [await opened(), await opened()]
     user = await add(stores[0])
     logins = [store.sessions.insert(draft(user), digest()) for store in stores for _ in range(10)]
@@ -234,7 +234,7 @@ async def test_what_is_over_for_long_is_forgotten_in_batches(store: Database) ->
 
 
 async def test_sessions_of_an_earlier_time_are_counted_and_ended(store: Database) -> None:
-    """As far as they are not over: those of a key that is to be retired."""
+    """Those that have not expired, and need a key that is to be retired."""
     alice, bob = await add(store, "alice"), await add(store, "bob")
     old = [await open_session(store, user, NOW) for user in (alice, bob)]
     new = await open_session(store, alice, NOW + 10)

@@ -1,4 +1,5 @@
-"""A fault of the database that passes: no data is lost, no request waits long, one log line."""
+"""A temporary fault of the database: no data are lost, no request waits long, and there is one log
+line."""
 
 from __future__ import annotations
 
@@ -36,12 +37,12 @@ async def store(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
-# A connection that a passing fault has spoilt
+# A connection that stays unusable after a temporary fault
 
 
 async def spoil(store: Database) -> None:
-    """Every connection of the pool refuses to write, as one does that was opened while the file
-    was read-only."""
+    """Make every connection of the pool read-only, like one that was opened while the file was
+    read-only."""
     async with store.engine.reading() as one, store.engine.reading() as two:
         for connection in (one, two):
             await connection.exec_driver_sql("PRAGMA query_only = ON")
@@ -77,7 +78,7 @@ def test_an_extended_result_code_tells_whether_connections_are_dropped(
     assert context.is_disconnect is is_spoilt
 
 
-# A database that is locked, or does not answer
+# A locked or silent database
 
 
 async def test_writers_that_queue_for_a_locked_database_all_give_up_at_the_same_deadline(
@@ -96,14 +97,14 @@ async def test_writers_that_queue_for_a_locked_database_all_give_up_at_the_same_
             return time.monotonic() - began
 
         waits = await asyncio.gather(*(write() for _ in range(10)))
-        # One after the other they would have waited ten seconds.
+        # In sequence, they would have waited ten seconds.
         assert max(waits) < 8 * engine.BUSY_TIMEOUT_S
         other.execute("ROLLBACK")
     await add(store)
 
 
 class Silent:
-    """A feed of a database that does not answer until it is let."""
+    """The feed of a database that does not answer until released."""
 
     def __init__(self) -> None:
         self.reads, self.answer = 0, asyncio.Event()
@@ -175,7 +176,7 @@ async def test_news_that_came_while_older_ones_were_read_are_read_as_well(
     live, feed = silent
     first = asyncio.create_task(live.catch_up(NOW))
     await settle()
-    feed.mark = b"moved"  # a revocation that was answered after the read began
+    feed.mark = b"moved"  # a revocation that was acknowledged after the read began
     second = asyncio.create_task(live.catch_up(NOW))
     await settle()
     feed.answer.set()
@@ -205,7 +206,7 @@ async def test_readiness_knows_of_silence_and_of_the_last_failed_write(
     assert live.fault(clock()) is None
 
 
-# What the log says
+# Log lines
 
 
 async def test_each_cause_of_a_failing_write_is_logged_once_and_so_is_the_recovery(
@@ -228,7 +229,7 @@ async def test_each_cause_of_a_failing_write_is_logged_once_and_so_is_the_recove
     assert logs[0]["reason"] == "database is locked"
 
 
-# A file that is removed or replaced
+# A removed or replaced file
 
 
 async def test_a_file_that_was_removed_takes_no_writes_that_would_be_lost(

@@ -1,5 +1,5 @@
-"""Logins and revocations at once, from several processes and with processes killed: whatever was
-acknowledged holds."""
+"""Concurrent logins and revocations in several processes, some of which are killed: every
+acknowledged change is permanent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def running(config: Path) -> AsyncIterator[Accounts]:
 
 @asynccontextmanager
 async def another(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Another process, ready to be told."""
+    """Another process, ready for commands."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", storm.__name__, str(config), cwd=ROOT,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -61,7 +61,7 @@ def tell(process: asyncio.subprocess.Process, words: str) -> None:
 
 
 async def heard(process: asyncio.subprocess.Process, last: str) -> dict[str, set[str]]:
-    """What was said of which tokens, up to the word that comes last."""
+    """The acknowledgements for tokens, up to the last word."""
     tokens: dict[str, set[str]] = {"in": set(), "ending": set(), "out": set()}
     while (words := await said(process)) != [last]:
         assert words, "the process died of an error"
@@ -105,7 +105,7 @@ async def test_what_was_acknowledged_holds_after_kill_9_in_a_storm(config: Path)
                 tokens = await heard(process, "dead")
                 for word, token in before:
                     tokens[word].add(token)
-                # A revocation that began and was not acknowledged may have come to pass or not.
+                # A revocation that was not acknowledged may or may not have happened.
                 unsure = tokens["ending"] - tokens["out"]
                 assert await live(accounts, tokens["in"]) - unsure == (
                     tokens["in"] - tokens["out"] - unsure

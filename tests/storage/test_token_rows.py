@@ -1,4 +1,4 @@
-"""API tokens as storage keeps them, on every database, and how they end on every worker."""
+"""API tokens in storage, on every database, and how they end on every worker."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_all_tokens_of_a_user_end_and_no_others(store: Database) -> None:
 
 @pytest.mark.parametrize("change", ["ban", "disable", "delete", "password"])
 async def test_what_happens_to_a_user_is_announced_to_tokens(store: Database, change: str) -> None:
-    """A ban suspends, a password change leaves them: an app password is another secret."""
+    """A ban suspends them, a password change does not affect them: they are separate secrets."""
     user = await add(store)
     token = await keep(store, user)
     if change == "ban":
@@ -102,7 +102,7 @@ async def test_two_at_once_do_not_go_beyond_the_limit(opened: Open) -> None:
 
 
 async def test_tokens_that_were_not_used_since_are_counted_and_ended(store: Database) -> None:
-    """Those of a key that is to be retired: whichever was used has another hash."""
+    """Those that need a key that is to be retired: a token gets a new hash when it is used."""
     user = await add(store)
     unused, used, early = [await keep(store, user, expires_at=None) for _ in range(3)]
     await keep(store, user, created_at=NOW + 10, expires_at=None)

@@ -1,4 +1,4 @@
-"""Users as storage keeps them, on every database."""
+"""Users in storage, on every database."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ async def test_rows_of_a_directory_are_made_once(opened: Open) -> None:
     assert len(await all_users(stores[1])) == 701
     zoe = await stores[1].users.by_name("config", "zoe")
     assert zoe is not None and (zoe.username, zoe.source) == ("Zoe", "config")
-    # A directory says itself what leads to its users, with which password.
+    # A directory has its own names and passwords of users.
     assert await stores[1].users.by_handle("zoe") is None
 
 
 async def test_any_number_of_changed_passwords_takes_few_statements(opened: Open) -> None:
-    """A transaction has five seconds. With statements for each user, a file of ten thousand that
-    was made anew was never applied."""
+    """A transaction may take five seconds. With statements for each user, a new file with ten
+    thousand users was never applied."""
     store = await opened()
     names = [f"user{number:04}" for number in range(1200)]
     await store.users.claim("htpasswd", {n: Seen(n, b"1" * 32) for n in names}, (), NOW)
@@ -118,7 +118,7 @@ async def test_users_of_a_file_are_read_page_by_page(
 
 @contextmanager
 def counting_statements() -> Iterator[Callable[[], int]]:
-    """How many statements were sent to any database, of many rows counted once."""
+    """The number of statements sent to any database; one for many rows counts once."""
     sent: list[str] = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
@@ -214,7 +214,7 @@ async def test_taken_handles_are_told(store: Database) -> None:
 
 
 async def test_a_new_password_ends_every_session_but_one(store: Database) -> None:
-    """CVE-2026-40934: sessions lived on after a password change."""
+    """CVE-2026-40934: sessions stayed valid after a password change."""
     user = await add(store)
     sessions = [await open_session(store, user) for _ in range(3)]
     before = await store.feed.head()
@@ -302,7 +302,7 @@ async def test_a_renewed_hash_does_not_undo_a_new_password(store: Database) -> N
 
 
 async def test_a_password_that_is_set_for_a_version_is_set_once(opened: Open) -> None:
-    """A link that was mailed is used twice at once: each sets the password it came with."""
+    """A mailed link is used twice at the same time, each time with another password."""
     stores = [await opened(), await opened()]
     user = await add(stores[0])
 

@@ -1,4 +1,4 @@
-"""What the tests of the `alekeagle` dialect share: its paths, its errors, who asks."""
+"""Shared by the tests of the `alekeagle` dialect: its paths, errors and callers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from doorward.accounts.sessions.sessions import Opened
 
 from tests.support.house import PASSWORD
 
-# As few limits as there can be; those are tested on their own.
+# The highest limits; separate tests are about limits.
 ON: dict[str, Any] = {"alekeagle": {"rate_limit": "off"}}
 RIGHT = {"user": "alice", "pass": PASSWORD}
 SESSION = "/api/user/session"
@@ -35,12 +35,12 @@ MESSAGES = {
 
 
 def bare(opened: Opened | str) -> dict[str, str]:
-    """The header of the document's requests: a token and no word before it."""
+    """The header of the document's requests: a token without a scheme."""
     return {"authorization": opened if isinstance(opened, str) else opened.token}
 
 
 def is_answer(response: httpx.Response, status: int, content: object) -> bool:
-    """Asserts an answer to the letter, the order of its keys and its type included."""
+    """Assert the exact answer, including the order of its keys and its type."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json; charset=utf-8"
     assert response.headers["cache-control"] == "no-store"

@@ -1,4 +1,4 @@
-"""An application of the standard library's server, sound or with one fault."""
+"""An application on the standard library's server, correct or with one fault."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ ETAG = '"v1"'
 
 @dataclass
 class Habits:
-    """How a server behaves. `marks` are what it reads as a hyphen in a header's name."""
+    """How a server behaves. `marks`: the characters that it reads as a hyphen in a header's
+    name."""
 
     clock_ahead_s: float = 0.0
     marks: str = "-"
     ignores_parameters: bool = False
     decodes_twice: bool = False
     obeys_override: bool = False
-    # What it says to a path, in place of all that: a status and headers.
+    # For a path, a status and headers to answer instead.
     answers: Mapping[str, tuple[int, Mapping[str, str]]] | None = None
 
 
@@ -33,7 +34,7 @@ def application(
     place: tuple[str, int] = ("127.0.0.1", 0),
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[int]:
-    """Serve `/` and `/health` at this place; its port."""
+    """Serve `/` and `/health` at this address; its port."""
 
     class Handler(_Handler):
         has = habits or Habits()

@@ -1,4 +1,4 @@
-"""An ASGI application, asked as a server would ask it."""
+"""Calls an ASGI application like a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def scope(
     method: str = "GET",
     peer: str = "192.0.2.1",
 ) -> dict[str, Any]:
-    """An ASGI scope with this very target in it, as another server than ours would make it."""
+    """An ASGI scope with exactly this target, as built by other servers than Doorward's own."""
     raw = target.encode("latin-1") if isinstance(target, str) else target
     path, _, query = raw.partition(b"?")
     return {
@@ -34,7 +34,7 @@ def scope(
 
 
 async def ask(app: Any, scope: dict[str, Any], *pieces: bytes) -> Answer:
-    """What an ASGI application answers; `pieces` are the request's body."""
+    """The answer of an ASGI application; `pieces` are the request's body."""
     todo = [
         {"type": "http.request", "body": piece, "more_body": at < len(pieces)}
         for at, piece in enumerate(pieces or (b"",), 1)

@@ -1,5 +1,5 @@
-"""A running Doorward for a browser, an application behind it that says who asks, and what people do
-there."""
+"""A running Doorward for a browser, an application behind it that shows the user's name, and common
+actions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DESK = {"width": 1280, "height": 900}
 
 
 class Application(BaseHTTPRequestHandler):
-    """Greets by name; a POST tells what came."""
+    """Greets users by name; shows the body of a POST."""
 
     protocol_version = "HTTP/1.1"
 
@@ -52,7 +52,7 @@ class Application(BaseHTTPRequestHandler):
 
 @contextmanager
 def running(folder: Path, **values: Any) -> Iterator[Live]:
-    """Doorward before that application; `/strict/` wants a second factor."""
+    """Doorward in front of that application; `/strict/` requires a second factor."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Application) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -74,7 +74,7 @@ EMOJI = "😀" * 190
 
 @contextmanager
 def visiting(browser: Browser, live: Live, **options: Any) -> Iterator[Page]:
-    """A browser of its own. What it complains of, and what it asks of other hosts, fails."""
+    """A separate browser. Its errors and its requests to other hosts fail the test."""
     context = browser.new_context(**({"viewport": DESK, "locale": "en-GB"} | options))
     page = context.new_page()
     wrong: list[str] = []
@@ -83,7 +83,7 @@ def visiting(browser: Browser, live: Live, **options: Any) -> Iterator[Page]:
     page.on("request", lambda asked: wrong.extend([asked.url] * (live.host not in asked.url)))
     yield page
     context.close()
-    # Chromium's remark on a field that is focused already says nothing of the page.
+    # Chromium's message about a field that already has the focus is no error of the page.
     harmless = ("status of 4", "data:", "Autofocus processing was blocked")
     assert not [text for text in wrong if not any(part in text for part in harmless)]
 
@@ -99,7 +99,7 @@ def code_now(secret: str, steps: int = 0) -> str:
 
 
 def enrol(page: Page) -> tuple[str, list[str]]:
-    """Sets up an app on the page that leads to it; the secret and the recovery codes."""
+    """Set up an app on the account page; the secret and the recovery codes."""
     page.get_by_role("button", name="Set up app").click()
     uri = page.locator("#uri").get_attribute("href") or ""
     assert str(page.locator(".picture svg path").last.get_attribute("d")) in qr.draw_svg(uri)

@@ -1,4 +1,4 @@
-"""An authority of a test's own: certificates and keys in PEM files, good for a day."""
+"""A certificate authority for tests: certificates and keys in PEM files, valid for a day."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _built(
 
 
 class Authority:
-    """Vouches for whom it is told to; `file` is what is to be believed."""
+    """Issues certificates; `file` is its own certificate."""
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,14 +83,16 @@ class Authority:
         return pair
 
     def believing(self, shown: Pair | None = None) -> ssl.SSLContext:
-        """A client that believes this authority and no other, and shows this certificate."""
+        """The TLS context of a client that only trusts this authority, and presents this
+        certificate."""
         context = ssl.create_default_context(cafile=str(self.file))
         if shown:
             context.load_cert_chain(shown.certificate, shown.key)
         return context
 
     def serving(self, pair: Pair, *, demands: bool = False) -> ssl.SSLContext:
-        """A server with this certificate; `demands` one of this authority from its clients."""
+        """The TLS context of a server with this certificate; `demands`: whether clients need one
+        from this authority."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.certificate, pair.key)
         if demands:

@@ -1,4 +1,4 @@
-"""A client's connection without a socket: the server's protocol over a transport in memory."""
+"""A client's connection without a socket: the server's protocol on a transport in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from doorward.server.protocol import Protocol
 
 
 class Transport(asyncio.Transport):
-    """Takes everything at once and keeps nothing back; refuses what a socket's transport does."""
+    """Accepts all data at once, without buffering; raises where a socket's transport does."""
 
     def __init__(self) -> None:
         super().__init__()

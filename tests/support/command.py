@@ -1,4 +1,4 @@
-"""Doorward's commands, run in process on a configuration of the test's own."""
+"""Doorward's commands, run in process with a configuration for the test."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ HASH = (
 
 @dataclass
 class Command:
-    """`doorward` with a configuration of the test's own."""
+    """`doorward` with a configuration for the test."""
 
     config: Path
 
     def __call__(self, *words: str, stdin: str = "", status: int = 0) -> str:
-        """Standard output. A refusal is one line on standard error, and the status is as said."""
+        """Run a command; its standard output. If another `status` is expected, its error, which has
+        to be one line on standard error."""
         done = CliRunner().invoke(app, [*words, "-c", str(self.config)], input=stdin)
         assert done.exit_code == status, done.output
         if status:

@@ -1,4 +1,4 @@
-"""The core over storage in memory."""
+"""The core with storage in memory."""
 
 from __future__ import annotations
 

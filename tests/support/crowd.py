@@ -1,4 +1,4 @@
-"""A database of very many users and records, written in a few seconds and past the core."""
+"""A database with very many users and records, written in a few seconds without the core."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MANY = 100_000
 
 
 def fill(folder: Path, many: int = MANY) -> None:
-    """`User000001` and so on with an address each, every thousandth banned, and a record each."""
+    """`User000001` and so on, each with an address and a record; every thousandth is banned."""
 
     async def make() -> None:
         await (await open_storage(SQLITE, folder)).close()

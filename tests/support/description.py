@@ -1,4 +1,4 @@
-"""Holds every answer of a test's client against the API description that the same server gives."""
+"""Checks every answer of a test's client against the API description of the same server."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Any
 import httpx
 
 Json = dict[str, Any]
-# Where each dialect says which refusal it is; the first that is there counts.
+# The keys in which dialects state an error's code; the first existing one counts.
 CODES = ("errorType", "error_code", "code", "error")
 
 
 class Description:
     def __init__(self, told: Json) -> None:
-        self._told = json.loads(json.dumps(told))  # as a client reads it
+        self._told = json.loads(json.dumps(told))  # in the form that a client reads
         self._validators: dict[str, Any] = {}
 
     def operation(self, method: str, path: str) -> Json | None:
-        """None for what is not described: pages, HEAD, OPTIONS, methods that are refused."""
+        """The described operation. None for pages, HEAD, OPTIONS and methods that are not
+        supported."""
         paths: Json = self._told["paths"]
         named = path if path in paths else next((p for p in paths if _fits(p, path)), None)
         found: Json | None = paths.get(named or "", {}).get(method.lower())
         return found
 
     async def check(self, response: httpx.Response) -> None:
-        """Assert that this answer is among those that its operation can give. An httpx hook."""
+        """Assert that the operation's description contains this answer. An httpx hook."""
         request = response.request
         operation = self.operation(request.method, request.url.path)
         if operation is None:
@@ -60,6 +61,7 @@ def _fits(template: str, path: str) -> bool:
 
 
 def _code(value: Json) -> str | None:
-    """A code has no spaces; where the error is a sentence the code is its type."""
+    """The code of an error. A code has no spaces; if the error is a sentence, the code is its
+    type."""
     found = next((value[key] for key in CODES if key in value), None)
     return found if isinstance(found, str) and " " not in found else None

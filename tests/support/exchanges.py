@@ -1,4 +1,4 @@
-"""Connections and pools before scripted origins, without a server or a gate around them."""
+"""Connections and pools with scripted origins, without a server or a gate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOREVER_S = 1e6
 
 
 class Reader:
-    """A `Sink` that keeps what it is told."""
+    """A `Sink` that records its calls."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -107,7 +107,7 @@ async def pool_to(
 def begin(
     connection: Connection, head: bytes = GET, *, body: bool = False, upgrade: bool = False
 ) -> Reader:
-    """An exchange under way."""
+    """Begin an exchange."""
     reader = Reader()
     connection.begin(
         reader,
@@ -122,7 +122,7 @@ def begin(
 
 
 async def exchanged(pool: Pool, head: bytes = GET) -> Reader:
-    """What came of a request, after it is over."""
+    """The result of a request, once it has ended."""
     reader = begin(pool.take() or await pool.connect(), head)
     await reader.until("over")
     return reader

@@ -1,4 +1,4 @@
-"""The whole application over raw ASGI scopes, before a recording upstream."""
+"""The whole application on raw ASGI scopes, in front of a recording upstream."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def arrival(
 
 
 def accepted(target: bytes = b"/", headers: list[Header] | None = None, **more: Any) -> Accepted:
-    """A request as it comes out of `accept` where every host is served and nobody is trusted."""
+    """A request as returned by `accept` if every host is served and no proxy is trusted."""
     return Accept((), lambda host: True)(arrival(target, headers, **more))
 
 
 @dataclass
 class Front:
-    """Doorward before `origin`; `accounts` is the core as another process would open it."""
+    """Doorward in front of `origin`; `accounts` is the core opened like in another process."""
 
     app: Application
     accounts: Accounts
@@ -56,11 +56,11 @@ class Front:
     clock: FixedClock
 
     async def get(self, target: bytes | str = "/", *headers: Header, **more: Any) -> Answer:
-        """The answer to a GET with these headers beside its Host."""
+        """The answer to a GET with these headers in addition to Host."""
         return await ask(self.app, scope(target, [*HOST, *headers], **more))
 
     async def opened(self, username: str = "alice", **more: Any) -> Opened:
-        """A new session of a user, who is made when there is none yet."""
+        """A new session of a user, who is created if necessary."""
         users = self.accounts.users
         try:
             user = await users.get(username)
@@ -97,7 +97,7 @@ ACCESS = {
 
 @asynccontextmanager
 async def front_of(folder: Path, origin: Origin, **values: Any) -> AsyncIterator[Front]:
-    """An application with these settings. Its clock stands still unless it is moved."""
+    """An application with these settings. Its clock only moves when a test moves it."""
     clock = FixedClock(time.time())
     chosen = {
         "data_dir": str(migrated(folder)),

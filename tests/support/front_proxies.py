@@ -36,7 +36,7 @@ from tests.support.origin import OK, Origin
 from tests.support.waiting import PATIENCE_S, until
 from tests.support.wire import Answer, Wire, lines_of, read_body, values_of
 
-HOST = "wiki.example.com"  # of the examples with one application
+HOST = "wiki.example.com"  # in the examples with one application
 CLIENT = "127.0.0.3"  # the address that clients come from; the proxy comes from 127.0.0.1
 MIB = 1 << 20
 
@@ -45,11 +45,11 @@ Replace = dict[str, str]
 
 @dataclass(frozen=True)
 class Proxy:
-    """`run` writes what the file does not say into a folder and returns the command."""
+    """`run` writes the other files that the proxy needs into a folder, and returns the command."""
 
     binary: str
     file: str
-    listen: str  # as the file has it; `{}` is where the port belongs
+    listen: str  # as in the file; `{}` stands for the port
     replaced: str
     run: Callable[[str, Path, Path, int], list[str]]
 
@@ -116,16 +116,17 @@ PROXIES = {
 
 @dataclass
 class Application:
-    """What stands behind: an origin that echoes over WebSockets at every path, and notes what came.
+    """The application: an origin that echoes over WebSockets at every path, and records requests.
 
-    It reads headers as CGI has them (RFC 3875 4.1.18): `Remote_User` is `Remote-User` to it."""
+    It reads headers like CGI (RFC 3875 4.1.18), which does not distinguish `Remote_User` from
+    `Remote-User`."""
 
     origin: Origin
-    uploads: dict[str, str] = field(default_factory=dict)  # path to what has come so far
+    uploads: dict[str, str] = field(default_factory=dict)  # the data received so far, by path
     users: list[str] = field(default_factory=list)  # of WebSockets
 
     def read_variables(self, name: str) -> list[str]:
-        """What the last request says under this name, however it is spelt there."""
+        """The values of the last request's headers with this name, in any spelling."""
         wanted = name.upper().replace("-", "_")
         return [
             value.decode("latin-1")
@@ -165,7 +166,7 @@ def application() -> Iterator[Application]:
 
 
 def _echo(wire: Wire, head: bytes) -> None:
-    """A WebSocket that sends back what comes."""
+    """A WebSocket that echoes messages."""
     connection = WSConnection(ConnectionType.SERVER)
     data: bytes | None = head
     while data:
@@ -196,8 +197,8 @@ def find_binary(proxy: Proxy) -> str:
 async def talk(url: str, port: int, tls: ssl.SSLContext, cookie: str) -> None:
     """Have messages echoed over a WebSocket, as a page of its own site would.
 
-    With the client that needs no threads: the other one reads and writes a TLS connection in two at
-    once, which Python before 3.13 lets go wrong: now and then its request is never sent."""
+    Uses the client without threads: the other one reads and writes a TLS connection in two threads
+    at once, and before Python 3.13, its request sometimes is never sent."""
     parts = urlsplit(url)
     async with connect(
         url,
@@ -223,7 +224,7 @@ async def talk(url: str, port: int, tls: ssl.SSLContext, cookie: str) -> None:
 def running(
     proxy: Proxy, folder: Path, file: Path, port: int, ask: Callable[[], Answer]
 ) -> Iterator[None]:
-    """The proxy with this file, from when `ask` gets a 200 on."""
+    """Run the proxy with this file; waits until `ask` gets a 200."""
     command = proxy.run(find_binary(proxy), folder, file, port)
     log = folder / "proxy.log"
     environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}

@@ -1,4 +1,4 @@
-"""A Git server: git's own CGI program behind a WSGI application, as old web servers run it."""
+"""A Git server: git's own CGI program behind a WSGI application, as on old web servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-# What a CGI program is told of a request (RFC 3875 4.1).
+# The variables of a request for a CGI program (RFC 3875 4.1).
 _TOLD = ("REQUEST_METHOD", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH", "PATH_INFO")
 
 
@@ -22,7 +22,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: who wants to know looks at `requests`."""
+        """Log nothing; see `requests`."""
 
 
 class GitServer:
@@ -34,7 +34,7 @@ class GitServer:
         self.port = 0
 
     def add(self, name: str) -> None:
-        """An empty repository that takes pushes from whoever is named."""
+        """Create an empty repository to which every named user can push."""
         path = self.folder / name
         subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(path)], check=True)
         subprocess.run(["git", "-C", str(path), "config", "http.receivepack", "true"], check=True)

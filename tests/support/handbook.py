@@ -14,7 +14,7 @@ PAGES = (
     *sorted(DOCS.rglob("*.md")),
     *sorted((ROOT / "examples").glob("*/README.md")),
 )
-# `<!-- not run: REASON -->` stands before a block that nothing here can try.
+# `<!-- not run: REASON -->` precedes a block that tests cannot run.
 _BLOCK = re.compile(
     r"(?:^ *<!-- not run: (?P<reason>[^\n]+) -->\n)?"
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$",
@@ -24,7 +24,7 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. `reason` says why it is not tried; empty: it is."""
+    """A fenced block. `reason`: why it is not tested; empty if it is."""
 
     page: Path
     line: int

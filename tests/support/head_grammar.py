@@ -1,7 +1,8 @@
-"""Heads of requests and answers, from plain ones to hostile ones, and what becomes of each.
+"""Heads of requests and answers, from plain to hostile, and comparisons of their readers.
 
 A head is drawn from a grammar whose every part is legal, nearly legal or hostile. `variants` cuts,
-edits and surrounds it. `compare` holds the readers to each other on one of those.
+edits and surrounds it. `compare_requests` and `compare_answers` compare the readers on one of
+these.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Bytes = st.SearchStrategy[bytes]
 
 
 def one_of(*usual: bytes, rarely: tuple[bytes, ...] = ()) -> Bytes:
-    """One of the usual ones as a rule, of the others once in twenty-five times."""
+    """Usually one of the usual values; once in twenty-five times, one of the others."""
     often = st.sampled_from(usual)
     if not rarely:
         return often
@@ -172,7 +173,7 @@ ANSWERS = st.tuples(
     CLOSINGS,
 ).map(b"".join)
 
-# What an edit puts in: bytes that mean something, or nothing.
+# The bytes that an edit inserts: bytes with a meaning, or none.
 _EDITS = [b"\r", b"\n", b"\r\n", b":", b" ", b"\t", b"\x00", b"\x7f", b"\xff", b"_", b",", b";"]
 _EDITS += [b"#", b"/", b"\r\n ", b"\r\n\r\n", b"\x0b", b"", b""]
 _HARMLESS = [b"a", b"A", b"0", b"-", b"h", b"d", b"", b"!"]
@@ -189,14 +190,14 @@ _BEHIND = [
 
 @dataclass(frozen=True)
 class Given:
-    """What a reader is given: bytes, and where in them a head begins."""
+    """A reader's input: bytes, and the beginning of a head in them."""
 
     data: bytes
     start: int = 0
 
 
 def variants(head: bytes, seed: int, edits: int = 6) -> Iterator[Given]:
-    """The head, cut, with bytes before and behind it, and so many times edited."""
+    """The head, cut, with bytes before and after it, and edited several times."""
     chance = random.Random(seed)  # noqa: S311 - nothing is secret here
     yield Given(head)
     yield Given(head[: chance.randrange(len(head) + 1)])
@@ -211,8 +212,8 @@ def variants(head: bytes, seed: int, edits: int = 6) -> Iterator[Given]:
 
 
 def compare_requests(readers: list[Heads], given: Given) -> bool:
-    """Whether the readers take it. Raises AssertionError where they differ, or from llhttp. Each
-    reads it twice, as it may keep what it read the first time."""
+    """Whether the readers accept it. Raises AssertionError if they differ from each other, or from
+    llhttp. Each reads it twice, because it may cache the first result."""
     twice = [each for each in readers for _ in range(2)]
     found = [each.read_request(given.data, given.start) for each in twice]
     said = [None if head is None else said_of_request(head) for head in found]
@@ -240,7 +241,7 @@ def compare_answers(readers: list[Heads], given: Given, private: bool) -> bool:
 
 
 def _is_where_it_began(head: Any, given: Given) -> None:
-    """It is read to its first empty line and no further."""
+    """Whether it was read up to its first empty line."""
     if head is not None:
         text = given.data[given.start :][: len(head.text)]
         assert text == head.text and text.index(b"\r\n\r\n") == len(text) - 4, given

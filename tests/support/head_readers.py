@@ -1,7 +1,7 @@
-"""Three readers of one message head: the compiled one, its twin, and llhttp with `scan`.
+"""Three readers of one message head: the compiled one, the one in Python, and llhttp with `scan`.
 
-The third is how every head was read before there was a reader of our own, and how whatever the
-other two do not take is read still. `Heads` has each of the first two as a whole module.
+The third reads the heads that the other two do not accept. `Heads` contains each of the first two
+as a module.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from doorward.rewrite.caching import private_control
 from doorward.upstream.failures import InvalidAnswer
 from doorward.upstream.framing import body_length, read_terms
 
-# Whose spaces at the end `server/request_parser.py` takes off, as llhttp leaves them.
+# Values from which `server/request_parser.py` strips final spaces, because llhttp keeps them.
 SPECIAL = (b"content-length", b"transfer-encoding", b"expect", b"upgrade")
 
 _ANSWER_ACTIONS = {
     AnswerAction.PASS: head_tables.PASS,
     AnswerAction.DROP: head_tables.DROP,
-    AnswerAction.CONNECTION: head_tables.UNUSUAL,  # the reader knows it itself
+    AnswerAction.CONNECTION: head_tables.UNUSUAL,  # the reader itself knows it
     AnswerAction.SET_COOKIE: head_tables.SET_COOKIE,
     AnswerAction.CACHE_CONTROL: head_tables.CACHE_CONTROL,
     AnswerAction.SHARED_CACHES: head_tables.SHARED_CACHES,
@@ -38,7 +38,7 @@ _ANSWER_ACTIONS = {
 
 
 def answer_action(name: bytes) -> int:
-    """What `rewrite/answer_headers.py` does with an answer's header, in the reader's words."""
+    """The reader's action for an answer's header, according to `rewrite/answer_headers.py`."""
     return _ANSWER_ACTIONS[answers._remember_action(name)]
 
 
@@ -52,7 +52,7 @@ class Heads:
 
     @classmethod
     def of(cls, runs: str) -> Heads:
-        """Load the module once more, so that it chooses this reader."""
+        """Load the module again, so that it chooses this reader."""
         before = os.environ.get(heads.PURE_PYTHON)
         os.environ[heads.PURE_PYTHON] = "1" if runs == "python" else "0"
         try:
@@ -73,7 +73,7 @@ class Heads:
 
 
 class _Noted:
-    """Callbacks of llhttp that keep what they are told. It forgets flags with the message's end."""
+    """Callbacks that record llhttp's results. It clears flags at the end of the message."""
 
     def __init__(self, kind: Any) -> None:
         self.parser = kind(self)
@@ -101,7 +101,7 @@ class _NotedRequest(_Noted):
 
 
 def _fed(noted: _Noted, text: bytes) -> bool:
-    """Feed a head. Whether llhttp takes it, and sees its end with the last byte and no sooner."""
+    """Feed a head. Whether llhttp accepts it, and finds its end at the last byte."""
     try:
         noted.parser.feed_data(text[:-1])
         if noted.heads > 0:
@@ -113,7 +113,7 @@ def _fed(noted: _Noted, text: bytes) -> bool:
 
 
 def request_by_llhttp(text: bytes) -> dict[str, Any] | None:
-    """What llhttp and `scan` say of this head, by the names of `RequestHead`; None: refused."""
+    """The result of llhttp and `scan`, with the fields of `RequestHead`; None if it is refused."""
     noted = _NotedRequest(httptools.HttpRequestParser)
     if not _fed(noted, text) or noted.upgrade:
         return None
@@ -147,7 +147,7 @@ REQUEST = (
 
 
 def _same(value: Any) -> Any:
-    """Lists and tuples hold the same lines."""
+    """Whether values are equal, without distinguishing lists from tuples."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -157,7 +157,7 @@ def said_of_request(head: Any) -> dict[str, Any]:
 
 
 def answer_by_llhttp(text: bytes, private: bool) -> dict[str, Any] | None:
-    """What llhttp, `upstream` and `rewrite` make of this head; None: refused."""
+    """The result of llhttp, `upstream` and `rewrite`; None if it is refused."""
     noted = _Noted(httptools.HttpResponseParser)
     if not _fed(noted, text):
         return None
@@ -194,7 +194,7 @@ def said_of_answer(head: Any, private: bool) -> dict[str, Any]:
 
 
 def sent_of(head: Any, private: bool) -> bytes:
-    """What a client gets of an answer's header lines, where none of its cookies is one of ours."""
+    """The header lines that a client gets, if no cookie of the answer has Doorward's name."""
     if not private:
         return bytes(head.passing_text)
     control, without_expires = private_control(head.cache_control or b"")
@@ -203,6 +203,6 @@ def sent_of(head: Any, private: bool) -> bytes:
 
 
 def both() -> Iterator[Heads]:
-    """The readers there are: without a compiler there is the one in Python alone."""
+    """The available readers: without a compiler, only the one in Python."""
     found = [Heads.of("python"), Heads.of("compiled")]
     return iter({one.runs: one for one in found}.values())

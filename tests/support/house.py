@@ -1,6 +1,6 @@
-"""Pages and dialects in process: the real core on a SQLite file, a clock to move, a browser.
+"""Pages and dialects in process: the real core on an SQLite file, a clock to move, a browser.
 
-Whoever asks is described as the gate would; nothing here opens a socket.
+Clients are described as by the gate; nothing here opens a socket.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ HOST = "wiki.test"
 ORIGIN = f"http://{HOST}"
 PASSWORD = "correct horse"
 LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)
-# What a browser says by itself; an old one says only what it takes.
+# The headers that a browser sends; an old one only sends Accept.
 OLD_BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 BROWSER = OLD_BROWSER | {"sec-fetch-mode": "navigate", "sec-fetch-site": "same-origin"}
 
 
 @dataclass
 class House:
-    """Everything behind the pages, and an application that has them and the `xhr` dialect."""
+    """The services behind the pages, and an application with the pages and the `xhr` dialect."""
 
     settings: Settings
     accounts: Accounts
     cookies: Cookies
     clock: FixedClock
     app: ASGIApp
-    description: Description  # which every answer has to fit
+    description: Description  # which every answer has to match
     paths: tuple[str, ...]  # of all pages
 
     def browser(self, **headers: str) -> httpx.AsyncClient:
         return self.program(**(BROWSER | headers))
 
     def old_browser(self) -> httpx.AsyncClient:
-        """One without Fetch Metadata, which says no more of itself than its Accept."""
+        """A browser without Fetch Metadata, which only sends Accept."""
         return self.program(**OLD_BROWSER)
 
     def program(self, **headers: str) -> httpx.AsyncClient:
@@ -74,7 +74,7 @@ class House:
         await self.accounts.users.add(name, PASSWORD, now=self.clock(), **more)
 
     async def opened(self, name: str = "alice", **more: Any) -> Opened:
-        """A session that came about elsewhere."""
+        """A session that was opened elsewhere."""
         user = await self.accounts.users.get(name)
         client = ClientInfo("192.0.2.7", "elsewhere")
         chosen: dict[str, Any] = {
@@ -90,7 +90,7 @@ class House:
         return f"{self.cookies.name.decode()}={self.accounts.tokens.sign(opened.token)}"
 
     async def found(self, opened: Opened) -> Session | None:
-        """What storage says of a session now."""
+        """The current state of a session in storage."""
         found: Found = await self.accounts.sessions.by_token(opened.token, self.clock())
         return found.session
 
@@ -99,7 +99,7 @@ class House:
         return await self.accounts.sessions.list(user, self.clock())
 
     def break_storage(self) -> None:
-        """From here on no query succeeds."""
+        """Make every query fail from now on."""
         with closing(sqlite3.connect(self.settings.data_dir / "doorward.db")) as connection:
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             for (name,) in tables.fetchall():
@@ -109,7 +109,7 @@ class House:
 
 @asynccontextmanager
 async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
-    """Settings are given as YAML would have them."""
+    """Settings are values as in YAML."""
     chosen = {
         "public_url": ORIGIN,
         "data_dir": str(migrated(directory)),
@@ -151,7 +151,7 @@ _DESCRIPTIONS: dict[str, Description] = {}
 
 
 def _describe(settings: Settings, tables: Mapping[str, Sequence[Route]]) -> Description:
-    """The description of these dialects; made once, as it takes longer than most tests."""
+    """The description of these dialects, built once, because that takes longer than most tests."""
     key = repr((settings.dialects, settings.api, settings.sessions.cookie, settings.public_url))
     if key not in _DESCRIPTIONS:
         _DESCRIPTIONS[key] = Description(openapi.describe(settings, tables))
@@ -159,7 +159,7 @@ def _describe(settings: Settings, tables: Mapping[str, Sequence[Route]]) -> Desc
 
 
 def accepted(app: ASGIApp) -> ASGIApp:
-    """The application behind what stands for the gate's `accept`."""
+    """The application behind a substitute for the gate's `accept`."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
@@ -172,17 +172,17 @@ def accepted(app: ASGIApp) -> ASGIApp:
 
 
 def set_cookies(response: httpx.Response) -> list[str]:
-    """What is set of the session's cookie, and of others but the note of a known browser."""
+    """The Set-Cookie values, without the cookie of known browsers."""
     lines = response.headers.get_list("set-cookie")
     return [line for line in lines if "-known=" not in line.partition(";")[0]]
 
 
 def set_notes(response: httpx.Response) -> list[str]:
-    """What makes this browser known at later logins."""
+    """The Set-Cookie values of the cookie of known browsers."""
     lines = response.headers.get_list("set-cookie")
     return [line for line in lines if "-known=" in line.partition(";")[0]]
 
 
 def text_of(page: httpx.Response) -> str:
-    """What a page says, without its tags."""
+    """The text of a page, without tags."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.text))

@@ -1,4 +1,4 @@
-"""PHP as many run it: `index.php` of a folder by CGI, behind lighttpd."""
+"""PHP in a common setup: `index.php` of a folder by CGI, on lighttpd."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ HOW_TO_GET_IT = "there is no PHP: `apt-get install lighttpd php-cgi` brings it a
 
 
 def serve_php(folder: Path, port: int) -> list[str]:
-    """The command that serves the folder's `index.php` for every path; skips where a program is
-    missing."""
+    """The command that serves the folder's `index.php` for every path. Skips the test if a program
+    is missing."""
     lighttpd = shutil.which("lighttpd") or shutil.which("lighttpd", path="/usr/sbin")
     php = shutil.which("php-cgi")
     if lighttpd is None or php is None:

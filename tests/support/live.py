@@ -1,6 +1,6 @@
-"""Doorward as a process: started on free ports, asked until it answers, stopped, killed.
+"""Doorward as a process: started on free ports, polled until it answers, stopped, killed.
 
-Its commands run as processes too, on the same file.
+Its commands also run as processes, with the same file.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from tests.support.wire import Answer, Client, Place
 DOORWARD = Path(sys.executable).with_name("doorward")
 READY_WITHIN_S = 60.0
 PASSWORD = "correct horse battery staple"
-# The cheapest hash there is: what it costs to verify is not what these tests are about.
+# The cheapest hash, because the cost of verifying does not matter to these tests.
 CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 
 
-# Below what systems hand out by themselves, so that no connection takes a port meanwhile that was
-# free; processes that test at the same time begin far from each other.
+# Below the ephemeral ports, so that no connection takes a free port in the meantime. Concurrent
+# test processes begin far apart.
 PORTS = range(10_240, 32_000)
 _tried = itertools.count(os.getpid() * 997)
 
 
 def free_port() -> int:
-    """A port that nobody listens at, and that is not given out again soon."""
+    """A port without a listener, which is not returned again soon."""
     for number in itertools.islice(_tried, len(PORTS)):
         port = PORTS[number % len(PORTS)]
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -53,10 +53,10 @@ def free_port() -> int:
 
 
 class Live:
-    """One deployment: a folder with its file and its data, and the server when it runs."""
+    """One deployment: a folder with its file and its data, and the server while it runs."""
 
     def __init__(self, folder: Path, upstream: str, **values: Any) -> None:
-        """`values` are settings, but for `server`, which is one of `support.servers`."""
+        """`values` are settings, except for `server`, which is one of `support.servers`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.server: str = values.pop("server", OWN)
@@ -73,7 +73,7 @@ class Live:
         self.config.write_text(yaml.safe_dump(self.settings))
         self.log = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
-        self.tls: ssl.SSLContext | None = None  # what clients of a deployment with TLS believe
+        self.tls: ssl.SSLContext | None = None  # for clients of a deployment with TLS
 
     @property
     def host(self) -> str:
@@ -94,7 +94,7 @@ class Live:
                 stderr=log,
                 cwd=self.folder,
                 env=environment,
-                start_new_session=True,  # some servers have processes of their own
+                start_new_session=True,  # some servers have several processes
             )
         self._wait_until_ready()
         return self
@@ -111,7 +111,7 @@ class Live:
                     if client.get("/.doorward/healthz").status == 200:
                         return
             except OSError:
-                time.sleep(0.02)  # a process starts in its own time; no clock of ours moves it
+                time.sleep(0.02)  # a process starts in real time
         raise AssertionError(f"it did not start; the log says:\n{self.log.read_text()[-4000:]}")
 
     def stop(self) -> int:
@@ -142,16 +142,16 @@ class Live:
         if self.process is not None and self.process.poll() is None:
             self.stop()
 
-    # What it says
+    # Its output
 
     def lines(self) -> list[str]:
-        """Those of its log that are whole."""
+        """The complete lines of its log."""
         return self.log.read_text().split("\n")[:-1]
 
     def until_it_says(self, words: str) -> None:
         until(lambda: any(words in line for line in self.lines()), f"for {words} in the log")
 
-    # Who asks
+    # Clients
 
     def client(self, **options: Any) -> Client:
         return Client(self.place, tls=self.tls, **options)
@@ -170,7 +170,7 @@ class Live:
         with self.client() as client:
             answer = client.ask(head.encode() + body)
         assert answer.status == 200, answer
-        line = answer.values(b"set-cookie")[-1]  # what comes before it is not the session's
+        line = answer.values(b"set-cookie")[-1]  # cookies before it are not the session's
         return "Cookie: " + line.partition(b";")[0].decode()
 
     def command(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -178,9 +178,10 @@ class Live:
         return subprocess.run(command, input=stdin, text=True, capture_output=True, timeout=60)
 
     def add_user(self, name: str = "alice", *words: str) -> None:
-        """In this process, which costs an interpreter's start less, and the cheapest hash."""
+        """Add a user in this process, which saves starting an interpreter, with the cheapest
+        hash."""
         add = ["user", "add", name, "--password-stdin", *words, "-c", os.fspath(self.config)]
-        with ThreadPoolExecutor(1) as thread:  # the command wants a loop of its own
+        with ThreadPoolExecutor(1) as thread:  # the command needs its own event loop
             done = thread.submit(CliRunner().invoke, app, add, input=PASSWORD + "\n").result()
         assert done.exit_code == 0, done.output
 
@@ -190,7 +191,7 @@ class Live:
         )
 
     def resident_kib(self) -> int:
-        """Memory of the process that is in use."""
+        """The process's resident memory."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0])
 

@@ -1,5 +1,5 @@
-"""Watches every statement that locks rows: whether it takes them in the order that
-`doorward.storage.row_locks` promises. It must not know any operation."""
+"""Checks that every statement locks rows in the order of `doorward.storage.row_locks`. It must not
+know any operation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, Groupin
 RANKS = {table: rank for rank, table in enumerate(LOCK_ORDER)}
 # One row.
 SINGLE = {feed_counter}
-# Deleted in any order with the row that they belong to: operations lock that row first, or change
-# one of these and nothing else but the feed.
+# Deleted in any order with the row that they belong to: operations lock that row first, or only
+# change one of these and the feed.
 WITH_THEIR_ROW = {
     "handles", "application_credentials", "recovery_codes", "enrolments", "handovers",
     "host_tokens",
@@ -27,12 +27,12 @@ AFTER_THE_COUNTER = {"feed"}
 
 
 class OutOfOrder(AssertionError):
-    """A statement that could be in a deadlock with another one."""
+    """A statement that could cause a deadlock with another one."""
 
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """While this lasts, a statement out of order raises OutOfOrder where it is executed."""
+    """Within the block, executing a statement out of order raises OutOfOrder."""
     event.listen(Engine, "begin", _begin)
     event.listen(Engine, "before_execute", _check)
     try:
@@ -48,7 +48,7 @@ def _begin(connection: Any) -> None:
 
 def _check(connection: Any, statement: Any, *_: object) -> None:
     if getattr(statement, "is_dml", False) and statement.table not in RANKS:
-        return  # a migration, which is alone
+        return  # a migration, which runs alone
     locked: list[Table] = connection.info.setdefault("locked", [])
     for table in list_locked(statement):
         if table not in locked and locked and RANKS[table] < max(RANKS[t] for t in locked):
@@ -63,7 +63,7 @@ def _check(connection: Any, statement: Any, *_: object) -> None:
 
 
 def list_locked(statement: Any) -> list[Table]:
-    """The tables of which it locks rows. Raises OutOfOrder for rows of one table in no order."""
+    """The tables of which it locks rows. Raises OutOfOrder for unordered rows of one table."""
     if isinstance(statement, Insert):
         table = _table(statement.table)
         parents = {key.column.table for key in table.foreign_keys}
@@ -96,7 +96,7 @@ def is_one_row(table: Table, statement: Any) -> bool:
 
 
 def has_order(statement: Any) -> bool:
-    """Whether all of its conditions are those of `locked`, or its table needs none."""
+    """Whether its conditions are those of `locked`, or its table needs none."""
     if statement.table.name in AFTER_THE_COUNTER:
         return True
     return any(

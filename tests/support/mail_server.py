@@ -1,4 +1,4 @@
-"""A mail server of the test's own, in this loop: what it received, with TLS or without."""
+"""A mail server in this event loop, with or without TLS, that keeps the mails it gets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope
 
 @dataclass
 class Sink:
-    """Keeps what it is sent; `answer` is what it says to a mail."""
+    """Keeps mails; `answer` is its reply to a mail."""
 
     port: int = 0
     answer: str = "250 OK"

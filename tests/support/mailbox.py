@@ -9,7 +9,7 @@ from doorward.accounts.refusals import MailFailed
 
 @dataclass
 class Mailbox:
-    """Fills Mailer: what was sent, or a server that fails."""
+    """Implements Mailer: keeps mails, or fails like a server."""
 
     sent: list[tuple[str, str]] = field(default_factory=list)
     broken: bool = False

@@ -1,4 +1,4 @@
-"""Storage in memory: what the core asks of it, as plainly as can be. No files, no SQL."""
+"""The simplest storage for the core: in memory, without files and SQL."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOW = 1_700_000_000.0
 
 @dataclass
 class MemoryUsers:
-    """Fills UserStore."""
+    """Implements UserStore."""
 
     sessions: MemorySessions
     rows: dict[int, Credential] = field(default_factory=dict)
@@ -178,7 +178,7 @@ class MemoryUsers:
 
 @dataclass
 class MemorySessions:
-    """Fills SessionStore."""
+    """Implements SessionStore."""
 
     users: MemoryUsers | None = None
     rows: dict[bytes, Session] = field(default_factory=dict)
@@ -350,7 +350,7 @@ class MemorySessions:
 
 @dataclass
 class MemoryTrail:
-    """Fills Trail."""
+    """Implements Trail."""
 
     events: list[Event] = field(default_factory=list)
     silent: bool = False
@@ -384,7 +384,7 @@ class MemoryTrail:
 
 @dataclass
 class MemoryAttempts:
-    """Fills AttemptStore."""
+    """Implements AttemptStore."""
 
     audit_log: MemoryTrail
     rows: list[tuple[str, Budget, float]] = field(default_factory=list)
@@ -450,7 +450,7 @@ class MemoryAttempts:
 
 @dataclass
 class MemoryDirectory:
-    """Fills Directory. Entries can come and go."""
+    """Implements Directory. Entries can be added and removed."""
 
     source: str = "config"
     warnings: Sequence[str] = ()

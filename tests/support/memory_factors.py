@@ -1,4 +1,4 @@
-"""Storage of factors in memory, and a mail box instead of a mail server."""
+"""Storage of factors in memory, and a mailbox instead of a mail server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.memory import MemorySessions
 
 @dataclass
 class MemoryFactors:
-    """Fills FactorStore."""
+    """Implements FactorStore."""
 
     sessions: MemorySessions
     rows: dict[int, Factors] = field(default_factory=dict)

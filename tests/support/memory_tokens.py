@@ -1,4 +1,4 @@
-"""API tokens in memory, as plainly as can be."""
+"""The simplest storage of API tokens: in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.memory import MemorySessions
 
 @dataclass
 class MemoryTokens:
-    """Fills TokenStore."""
+    """Implements TokenStore."""
 
     sessions: MemorySessions
     rows: dict[int, ApiToken] = field(default_factory=dict)

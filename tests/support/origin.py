@@ -1,4 +1,4 @@
-"""An upstream that follows a script, one thread a connection."""
+"""An upstream that follows scripts, with one thread per connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Script = Callable[[Wire], object]
 
 
 def answering(*answers: bytes) -> Script:
-    """Reads whole requests and gives these answers, the last one again and again."""
+    """Reads complete requests and sends these answers, then repeats the last one."""
 
     def script(wire: Wire) -> None:
         for number in range(10_000):
@@ -32,7 +32,7 @@ def answering(*answers: bytes) -> Script:
 
 
 def silent(wire: Wire) -> None:
-    """Takes a request and whatever follows, and never answers."""
+    """Reads everything and never answers."""
     wire.head()
     wire.rest()
 
@@ -46,7 +46,7 @@ class Origin:
 
     scripts: tuple[Script, ...]
     path: Path | None = None
-    port: int = 0  # any that is free
+    port: int = 0  # any free port
     wires: list[Wire] = field(default_factory=list)
     heads: list[bytes] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Origin:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._reception.join(PATIENCE_S)
         self._listener.close()
-        faults = list(self.faults)  # whoever still reads is interrupted, and says nothing by that
+        faults = list(self.faults)  # interrupts scripts that are still reading
         for wire in self.wires:
             wire.end()
         for play in self._plays:
@@ -86,12 +86,12 @@ class Origin:
         return f"unix:{place}" if isinstance(place, Path) else f"http://{place[0]}:{place[1]}"
 
     def wire(self, number: int = 0) -> Wire:
-        """The nth connection, once it is there."""
+        """The nth connection; waits for it."""
         until(lambda: len(self.wires) > number, "for a connection")
         return self.wires[number]
 
     def is_done(self) -> bool:
-        """Whether every script has come to its end."""
+        """Whether every script has ended."""
         return bool(self._plays) and all(play.ident and not play.is_alive() for play in self._plays)
 
     def _accept(self) -> None:

@@ -37,7 +37,7 @@ async def add(store: Database, username: str = "Alice", *addresses: str, **more:
 
 
 async def all_users(store: Database) -> list[User]:
-    """Everybody, by name."""
+    """All users, by name."""
     return [user for _, user in await store.listings.users(UserFilter(), None, 10_000)]
 
 
@@ -62,7 +62,7 @@ def draft(user: User, now: float = NOW, **more: Any) -> Session:
 
 
 def digest() -> bytes:
-    """Of a token nobody has."""
+    """The digest of an unknown token."""
     return randomness.marker_bytes() * 2
 
 
@@ -73,7 +73,7 @@ async def open_session(store: Database, user: User, now: float = NOW, **more: An
 
 
 def proven(user: User, now: float) -> Session:
-    """By password and by code; storage does not have it."""
+    """A session with password and code, not in storage."""
     return Session(
         number=0,
         id=randomness.public_id(),

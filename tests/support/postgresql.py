@@ -1,4 +1,4 @@
-"""A private PostgreSQL server for the tests: made, started on a socket of its own, thrown away."""
+"""A private PostgreSQL server for the tests: created, started on its own socket, deleted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOW_TO_GET_IT = "PostgreSQL is not installed: `apt-get install postgresql` bring
 
 
 def binaries() -> Path | None:
-    """Where initdb and pg_ctl are; Debian keeps them off the PATH, one folder per release."""
+    """The folder with initdb and pg_ctl. Debian has one per release, not in the PATH."""
     if found := shutil.which("initdb"):
         return Path(found).parent
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
@@ -25,10 +25,10 @@ def binaries() -> Path | None:
 
 @contextmanager
 def server(binaries: Path) -> Iterator[str]:
-    """Yields the folder of its socket."""
-    # Not pytest's temporary folder: only its owner may enter that, and sockets have short paths.
+    """Run the server; yields the folder of its socket."""
+    # Not in pytest's temporary folder: only its owner has access, and paths of sockets are short.
     home = Path(tempfile.mkdtemp(prefix="doorward-pg-"))
-    # PostgreSQL does not run as root.
+    # PostgreSQL refuses to run as root.
     user = "postgres" if os.geteuid() == 0 else None
     if user:
         shutil.chown(home, user)
@@ -50,7 +50,8 @@ def server(binaries: Path) -> Iterator[str]:
 
 
 async def fresh_database(socket: str, name: str, template: str = "template1") -> str:
-    """The URL of a new database: empty, or as its template is, which nobody may have open."""
+    """The URL of a new database: empty, or a copy of a template, to which there must be no
+    connections."""
     connection = await asyncpg.connect(host=socket, user="doorward", database="postgres")
     try:
         await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')

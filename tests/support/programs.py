@@ -1,4 +1,4 @@
-"""Programs of others, started for a test and asked until they answer."""
+"""Third-party programs, started for a test and polled until they answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READY_WITHIN_S = 90.0  # for an interpreter with many imports, on a busy machine
 def running(
     command: list[str], log: Path, cwd: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The program, which ends with the block."""
+    """Run the program until the end of the block."""
     with (
         log.open("wb") as out,
         subprocess.Popen(command, stdout=out, stderr=out, cwd=cwd, env=environment) as child,
@@ -42,5 +42,5 @@ def wait_until_answered(url: str, child: subprocess.Popen[bytes], log: Path) -> 
             httpx.get(url, timeout=PATIENCE_S, trust_env=False)
             return
         except httpx.TransportError:
-            time.sleep(0.05)  # a process starts in its own time; no clock of ours moves it
+            time.sleep(0.05)  # a process starts in real time
     pytest.fail(f"{url} was not served; the log says:\n{log.read_text()[-4000:]}")

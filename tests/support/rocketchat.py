@@ -1,4 +1,4 @@
-"""What the tests of the `rocketchat` dialect share: its headers, its shapes, a user with TOTP."""
+"""Shared by the tests of the `rocketchat` dialect: its headers, its shapes, a user with TOTP."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pair(opened: Opened, code: str | None = None, method: str | None = None) -> 
 
 
 def is_answer(response: httpx.Response, status: int, content: dict[str, Any]) -> bool:
-    """Asserts an answer to the letter, the order of its keys and its type included."""
+    """Assert the exact answer, including the order of its keys and its type."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     assert response.headers["cache-control"] == "no-store"
@@ -42,7 +42,7 @@ def is_answer(response: httpx.Response, status: int, content: dict[str, Any]) ->
 
 
 def is_failure(response: httpx.Response, status: int, code: str, reason: str = "") -> bool:
-    """Asserts `reason [code]` beside its `errorType`."""
+    """Assert `reason [code]` and its `errorType`."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     said = response.json()

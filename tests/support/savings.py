@@ -1,8 +1,7 @@
-"""What a test need not pay: the work of a password hash, migrations, waiting for the disk, being
-refused because the machine is busy, and grammars that nobody asks for.
+"""Saves time in tests: cheap password hashes, no migrations, no waiting for the disk, no refusals
+on a busy machine, and no unused grammars.
 
-Tests about one of these ask for the fixture `full_price`. Processes that tests start know nothing
-of it.
+Tests about one of these use the fixture `full_price`. Processes that tests start are not affected.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from jinja2.bccache import Bucket
 
 from tests.support.waiting import PATIENCE_S
 
-# jsonschema makes 38 grammars of it when it is imported, for formats that no schema here checks.
+# jsonschema compiles 38 grammars with it on import, for formats that no schema here uses.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 Price = tuple[int, int, tuple[str, ...], float]
@@ -36,7 +35,7 @@ FULL_PRICE: Price = (
     engine.PRAGMAS,
     engine.DEADLINE_S,
 )
-# The cheapest hash there is, a disk that nobody waits for, and time for a machine that is busy.
+# The cheapest hash, no waiting for the disk, and longer timeouts for a busy machine.
 CHEAP: Price = 1, 8, (*engine.PRAGMAS, "PRAGMA synchronous = OFF"), PATIENCE_S
 
 
@@ -51,7 +50,7 @@ def set_price(patch: pytest.MonkeyPatch, price: Price) -> None:
 
 
 def share_compiled(patch: pytest.MonkeyPatch) -> None:
-    """Compile templates and catalogues once in a process, and not once a core."""
+    """Compile templates and catalogues once per process instead of once per core."""
     environment = partial(Environment, bytecode_cache=_Compiled())
     patch.setattr(rendering, "Environment", environment)
     compiled = cache(languages._compile)
@@ -71,7 +70,7 @@ class _Compiled(BytecodeCache):
 
 
 def migrated(folder: Path) -> Path:
-    """This folder with an empty database of the newest version in it, unless it has one."""
+    """Put an empty database of the newest version into this folder, unless it has one."""
     if not (folder / DATABASE_FILE).exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, content in _files().items():
@@ -82,7 +81,7 @@ def migrated(folder: Path) -> Path:
 
 @cache
 def _files() -> Mapping[str, bytes]:
-    """What the first start leaves behind. Whoever asks may have a loop running already."""
+    """The files that the first start creates. The caller may already have a running event loop."""
 
     async def start() -> None:
         await (await open_storage(SQLITE, Path(folder))).close()

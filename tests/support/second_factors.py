@@ -1,4 +1,4 @@
-"""Second factors of the users of a House: turned on past the pages, and the codes they give."""
+"""Second factors of the users of a House, turned on without the pages, and their codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.people import proven
 
 
 async def turn_on_totp(home: House, name: str = "alice") -> str:
-    """The secret."""
+    """Turn on TOTP; the secret."""
     user, secret = await home.accounts.users.get(name), totp.new_secret()
     await home.accounts.second_factors.adopt_totp(user, secret, home.clock())
     return secret
@@ -28,11 +28,11 @@ async def recovery_codes(home: House, name: str = "alice") -> tuple[str, ...]:
 
 
 def code_of(home: House, secret: str, later: int = 0) -> str:
-    """The code of now, or of as many steps later."""
+    """The current code, or the one after that many steps."""
     return totp.code_at(secret, totp.step_at(home.clock()) + later)
 
 
 def next_code(home: House, secret: str) -> str:
-    """A code that was not used: the clock moves to the next step."""
+    """An unused code: moves the clock to the next step."""
     home.clock.now += totp.STEP_S
     return code_of(home, secret)

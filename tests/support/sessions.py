@@ -1,4 +1,4 @@
-"""Sessions and logins from keywords, so that a test names only what it is about."""
+"""Sessions and logins from keywords, so that a test only states what matters to it."""
 
 from __future__ import annotations
 

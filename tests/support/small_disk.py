@@ -19,7 +19,7 @@ class SmallDisk:
         return self.path / "filler"
 
     def fill(self) -> None:
-        """Leaves no byte free."""
+        """Fill the file system completely."""
         with self._filler.open("ab", buffering=0) as file:
             for size in (65_536, 1):
                 with contextlib.suppress(OSError):
@@ -32,7 +32,7 @@ class SmallDisk:
 
 @contextlib.contextmanager
 def mounted(path: Path, size: str) -> Iterator[SmallDisk]:
-    """A file system of this size at `path`. Skips the test where it cannot be mounted."""
+    """Mount a file system of this size at `path`. Skips the test if that is impossible."""
     path.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "doorward-tests", str(path)]
     try:

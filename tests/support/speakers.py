@@ -1,6 +1,7 @@
-"""What every dialect can do, each in its own words: one adapter a dialect, for `test_behaviour.py`.
+"""One adapter for each dialect, with the operations that all dialects have, for
+`test_behaviour.py`.
 
-An adapter knows requests and statuses. What ought to happen is written once, in the suite.
+An adapter knows requests and statuses; the suite states the expected behaviour.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Headers = dict[str, str]
 
 
 class Speaker(ABC):
-    """One dialect. `told` maps what happened to the status that its document has for that."""
+    """One dialect. `told` maps events to the status in its document."""
 
     name: ClassVar[str]
     settings: ClassVar[dict[str, Any]] = {}
@@ -32,15 +33,15 @@ class Speaker(ABC):
 
     @abstractmethod
     async def code(self, login: httpx.Response, code: str) -> httpx.Response:
-        """The second step of a login that was answered with a demand for it."""
+        """The second step of a login, if the answer requires it."""
 
     @abstractmethod
     def carrier(self, login: httpx.Response) -> Headers:
-        """What carries the session that this login opened."""
+        """The carrier of the session that this login opened."""
 
     @abstractmethod
     async def use(self, carrier: Headers) -> httpx.Response:
-        """Asks for something that only a session can have."""
+        """Send a request that requires a session."""
 
     @abstractmethod
     async def close(self, carrier: Headers) -> httpx.Response: ...
@@ -49,7 +50,7 @@ class Speaker(ABC):
         return login.status_code == self.told["code due"]
 
     def is_told(self, response: httpx.Response, what: str) -> bool:
-        """Asserts the status, and that it says so in JSON."""
+        """Assert the status, and that the answer is JSON."""
         assert response.status_code == self.told[what], (self.name, what, response.text)
         if response.status_code >= 400:
             assert response.headers["content-type"].startswith("application/json")
@@ -175,7 +176,7 @@ class Datepoll(Speaker):
         return await self._sign_in(username="alice", password=PASSWORD, code=code)
 
     def carrier(self, login: httpx.Response) -> Headers:
-        """The cookie: the token that it has of its own is good for no more than an hour."""
+        """The cookie, because the dialect's own token is only valid for an hour."""
         return {"cookie": set_cookies(login)[-1].partition(";")[0]}
 
     async def use(self, carrier: Headers) -> httpx.Response:
@@ -192,7 +193,7 @@ class Datepoll(Speaker):
 
 
 class Rocketchat(Speaker):
-    """A login is asked for its code in the same request, so the second step is a login anew."""
+    """The code is sent with the login, so the second step is another login."""
 
     name = "rocketchat"
     settings: ClassVar = {"rate_limit": "off"}

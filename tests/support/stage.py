@@ -1,4 +1,4 @@
-"""One running Doorward with many routes, so that every test has an origin of its own before it."""
+"""One running Doorward with many routes, so that every test has its own origin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROUTES = 60
 
 @dataclass
 class Act:
-    """An origin, and the path prefix under which Doorward leads to it."""
+    """An origin, and the path prefix of its route."""
 
     live: Live
     origin: Origin
@@ -46,14 +46,14 @@ class Stage:
 
     @contextmanager
     def playing(self, *scripts: Script) -> Iterator[Act]:
-        """An origin that plays these scripts, one a connection."""
+        """An origin that plays these scripts, one per connection."""
         number, self.used = self.used, self.used + 1
         with Origin(scripts, port=self.ports[number]) as origin:
             yield Act(self.live, origin, f"/r{number}")
 
 
 def staged(deploy: Start, timeouts: dict[str, str] | None = None, **values: Any) -> Stage:
-    """Everything is public; what is asked for is what the settings here say."""
+    """Doorward with public routes and these settings."""
     ports = [free_port() for _ in range(ROUTES)]
     routes = [
         {"path": f"/r{number}", "upstream": f"http://127.0.0.1:{port}"}

@@ -1,8 +1,9 @@
-"""A process that logs in and revokes at once, and says of each what was acknowledged. It is run by
-`test_storms.py`, and must not know what is made of what it says.
+"""A process with concurrent logins and revocations, which reports each acknowledgement.
+`test_storms.py` runs it and evaluates its output.
 
-Usage: storm.py CONFIG, then on standard input one word a line: `fork` starts a child that storms
-until it is killed; `all N` logs in N times at once and revokes half of it, then says so.
+Usage: storm.py CONFIG, with one command per line on standard input: `fork` starts a child that logs
+in and revokes until it is killed; `all N` logs in N times at once, revokes half of the sessions,
+and reports this.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def main() -> None:
         word, _, count = line.strip().partition(" ")
         if word == "all":
             asyncio.run(storm(config, int(count)))
-        elif child := os.fork():  # a fork begins in a millisecond, an interpreter in half a second
+        elif child := os.fork():  # a fork takes a millisecond, an interpreter half a second
             say("child", str(child))
             os.waitpid(child, 0)
             say("dead")

@@ -1,4 +1,4 @@
-"""Doorward as front proxies ask it (forward-auth), and how they name a request."""
+"""Verifications as sent by front proxies (forward-auth)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def verify(
     peer: str = PROXY,
     client: str = "203.0.113.9",
 ) -> Answer:
-    """What a front proxy is told that asks at this endpoint as it does."""
+    """The answer to a front proxy's verification at this endpoint."""
     path, asked_by = f"/.doorward/verify{endpoint}", "GET"
     lines: list[Header] = [(b"host", b"doorward.internal")]
     if endpoint == "/envoy":

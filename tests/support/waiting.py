@@ -1,4 +1,4 @@
-"""Waiting for another thread, process or task: until a condition holds, and never for ever."""
+"""Waiting for another thread, process or task: until a condition holds, with a timeout."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE_S = 45.0  # however busy the machine is: what takes longer than this never comes
+PATIENCE_S = 45.0  # long enough for a very busy machine
 
 
 def until(condition: Callable[[], Any], what: str = "") -> None:
-    """Wait for another thread or process to get there; fail when it does not."""
+    """Wait until a condition about another thread or process holds; fail after the timeout."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain {what}"
@@ -19,7 +19,7 @@ def until(condition: Callable[[], Any], what: str = "") -> None:
 
 
 async def settled(condition: object) -> None:
-    """Let the loop run until a condition holds; nothing announces it."""
+    """Let the event loop run until a condition holds for which there is no event."""
     assert callable(condition)
     async with asyncio.timeout(PATIENCE_S):
         while not condition():

@@ -1,4 +1,4 @@
-"""An application of WebSockets, made with a library that others wrote."""
+"""An application with WebSockets, based on a third-party library."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from websockets.typing import Subprotocol
 from tests.support.waiting import PATIENCE_S
 
 MIB = 1 << 20
-FLOOD = 200  # messages of a MiB: more than anybody should hold
+FLOOD = 200  # messages of a MiB: more than should be buffered
 
 
 @dataclass
 class Application:
-    """Echoes, does what some paths say, and notes who came and how each connection ended."""
+    """Echoes, acts according to the path, and records connections and how each ended."""
 
     url: str = ""
     sent: int = 0

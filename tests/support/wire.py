@@ -1,7 +1,6 @@
-"""Connections of raw bytes, and a client that reads answers as they are framed.
+"""Connections with raw bytes, and a client that reads answers according to their framing.
 
-Nothing here parses more of HTTP than a test has to see, so nothing is put right on the way.
-Every wait is bounded.
+It parses no more of HTTP than tests need, so that it corrects nothing. Every wait has a timeout.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ Header = tuple[bytes, bytes]
 
 
 class Wire:
-    """One end of a connection. What is received is read piece by piece and kept whole in `seen`."""
+    """One end of a connection. Received data are read piece by piece, and all of them are kept in
+    `seen`."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(PATIENCE_S)
@@ -38,7 +38,7 @@ class Wire:
         return bool(data)
 
     def read(self, size: int) -> bytes:
-        """Exactly `size` bytes; fewer when the other side closed before."""
+        """Exactly `size` bytes, or fewer if the other side closes before."""
         while len(self.seen) - self._at < size and self._more():
             pass
         return self._advance(min(len(self.seen), self._at + size))
@@ -62,21 +62,21 @@ class Wire:
         return data
 
     def head(self) -> bytes:
-        """The head of a message, which is noted; nothing when the other side closed."""
+        """Read and record the head of a message; empty if the other side has closed."""
         head = self.until(b"\r\n\r\n")
         if head:
             self.heads.append(head)
         return head
 
     def is_closed(self) -> bool:
-        """Whether the other side closes without another byte; waits for it to do so."""
+        """Whether the other side closes without another byte; waits for it."""
         try:
             return self.rest() == b""
         except TimeoutError:
             return False
 
     def is_silent(self, seconds: float = 0.1) -> bool:
-        """Whether nothing comes for a moment: the one thing that only waiting can show."""
+        """Whether nothing is received for a moment, which only waiting can show."""
         self.sock.settimeout(seconds)
         try:
             self._more()
@@ -87,7 +87,7 @@ class Wire:
             self.sock.settimeout(PATIENCE_S)
 
     def end(self) -> None:
-        """Say and read nothing more: for a thread that waits here too."""
+        """Stop sending and reading, also in another thread that is waiting here."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
@@ -95,7 +95,7 @@ class Wire:
         self.sock.close()
 
     def reset(self) -> None:
-        """Close so that the other side sees an error and not an end."""
+        """Close so that the other side gets an error instead of an end."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -112,7 +112,7 @@ def values_of(head: bytes, name: bytes) -> list[bytes]:
 
 @dataclass
 class Answer:
-    """`whole` is false for a body that was cut."""
+    """`whole` is false if the body was cut."""
 
     head: bytes
     body: bytes
@@ -128,7 +128,7 @@ class Answer:
 
 
 class Client(Wire):
-    """A client that sends the bytes it is told and reads answers as they are framed."""
+    """A client that sends the given bytes and reads answers according to their framing."""
 
     def __init__(
         self,
@@ -195,14 +195,14 @@ class Client(Wire):
 
 
 def get(target: str = "/", *lines: str, host: str = "app.test") -> bytes:
-    """A GET as bytes; `lines` are whole header lines."""
+    """A GET as bytes; `lines` are complete header lines."""
     return "\r\n".join([f"GET {target} HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode(
         "latin-1"
     )
 
 
 def read_body(wire: Wire, head: bytes) -> bytes:
-    """The body of a request with this head, still in chunks when it came so."""
+    """The body of a request with this head, including its chunk framing."""
     if values_of(head, b"transfer-encoding"):
         return wire.until(b"0\r\n\r\n")
     return wire.read(int((values_of(head, b"content-length") or [b"0"])[0]))

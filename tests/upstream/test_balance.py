@@ -1,4 +1,4 @@
-"""Several upstreams behind one face, an upstream that gets so much at a time, and health checks."""
+"""Routes with several upstreams, limits of concurrent requests, and health checks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def origins(stack: ExitStack, count: int, *scripts: Any) -> list[Origin]:
     return [stack.enter_context(Origin(scripts or (answering(OK),))) for _ in range(count)]
 
 
-# Who gets the next one
+# Choosing the next upstream
 
 
 async def test_equals_take_turns_and_keep_their_connections() -> None:
@@ -73,7 +73,7 @@ async def test_the_least_busy_gets_the_next_one() -> None:
             assert len(both) == 2, "equal again"
 
 
-# Who fails
+# Failing upstreams
 
 
 async def test_where_nobody_listens_another_is_tried_at_once() -> None:
@@ -104,7 +104,7 @@ async def test_failures_long_ago_do_not_count() -> None:
     hasty = Failover.model_validate({"failures": 2, "within": "20ms", "pause": "1s"})
     async with group_of(NOWHERE, ("127.0.0.1", 2), failover=hasty) as group:
         group.members[0].failed()
-        await asyncio.sleep(0.03)  # the time between is what this is about
+        await asyncio.sleep(0.03)  # the test is about the time in between
         group.members[0].failed()
         assert group.members[0].is_usable
 
@@ -128,12 +128,12 @@ async def test_one_that_is_alone_is_never_out() -> None:
 
 
 def closing(wire: Wire) -> None:
-    """Takes a request and closes without an answer."""
+    """Reads a request and closes without an answer."""
     wire.head()
 
 
 async def failures_after(script: Any, body: bool = False) -> int:
-    """How many failures are noted after an exchange that followed a good one."""
+    """The number of failures after an exchange that followed a successful one."""
     noted: list[None] = []
     with Origin((script,)) as origin:
         pool = Pool(address_of(origin.place), PATIENCE_S)
@@ -189,7 +189,7 @@ async def test_a_failed_exchange_goes_elsewhere_until_nobody_is_left() -> None:
             assert len(kept) == len(set(kept)) == 2
 
 
-# So many at a time
+# Limits of concurrent requests
 
 
 @asynccontextmanager
@@ -227,7 +227,7 @@ async def test_more_than_may_wait_in_their_order_and_get_kept_connections() -> N
 
 
 async def test_a_fresh_connection_is_a_new_one_even_where_kept_ones_are_used() -> None:
-    """After a kept connection that was closed, another kept one would be closed as well."""
+    """If a kept connection was closed, another kept one probably is, too."""
     with Origin((answering(OK),)) as origin:
         async with bounded(origin.place, 2) as pool:
             first = await pool.connect()
@@ -253,7 +253,7 @@ async def test_a_full_line_and_a_long_wait_are_503() -> None:
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_who_stops_waiting_leaves_its_place_to_the_next(turns: int) -> None:
-    """At whatever moment: in line, just let in, connecting, or connected."""
+    """At any moment: queued, just admitted, connecting, or connected."""
     with Origin((answering(OK),)) as origin:
         async with bounded(origin.place, 1) as pool:
             first = await pool.connect()
@@ -267,7 +267,7 @@ async def test_who_stops_waiting_leaves_its_place_to_the_next(turns: int) -> Non
                 waiting[1].result().abandon()
             assert await waiting[2]
             assert pool.busy == 1
-            await asyncio.sleep(0.01)  # a connection that was given up closes a moment later
+            await asyncio.sleep(0.01)  # an abandoned connection closes a moment later
 
 
 async def test_where_connecting_fails_the_next_in_line_tries() -> None:
@@ -350,7 +350,7 @@ async def test_who_is_ill_gets_nothing_and_nobody_well_is_503() -> None:
             assert (await exchanged(group)).body == b"ok"  # type: ignore[arg-type]
 
 
-# What settings say
+# Settings
 
 
 def settings(tmp_path: Path, **route: Any) -> Settings:

@@ -1,4 +1,5 @@
-"""An origin that authenticates connections (NTLM, Negotiate): each is for one client alone."""
+"""An origin that authenticates connections (NTLM, Negotiate): each connection is only for one
+client."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ RULES = [{"path": "/public/*", "require": "public"}]
 
 
 def authenticating(scheme: str, offer: bytes = b"") -> Any:
-    """Plays a server that knows who a connection is: three legs, then every request is theirs."""
+    """A server that authenticates a connection in three steps; then every request counts as that
+    user's."""
     name = scheme.encode()
 
     def script(wire: Wire) -> None:
@@ -68,7 +70,7 @@ def playing(port: int, scheme: str = "NTLM", offer: bytes = b"") -> Iterator[Ori
 
 
 def warmed(client: Client, live: Live, *lines: str) -> None:
-    """A connection is kept in the pool, so that the fast lane takes what follows."""
+    """Keep a connection in the pool, so that the next request uses the fast lane."""
     for _ in range(2):
         assert client.get("/public/", *lines, host=live.host).body == b"stranger"
 
@@ -105,7 +107,7 @@ def test_the_connection_is_closed_with_the_client(live: Live, port: int) -> None
 def test_another_session_over_the_same_client_connection_gets_another(
     live: Live, port: int
 ) -> None:
-    """A proxy that nobody named may send many people's requests over one connection."""
+    """An unlisted proxy may send requests of many users over one connection."""
     alice, bob = live.login("alice"), live.login("bob")
     with playing(port), live.client() as client:
         client.get("/a", "Authorization: NTLM one", alice, host=live.host)
@@ -140,7 +142,7 @@ def test_a_connection_over_which_such_a_scheme_was_offered_is_not_shared(
 
 
 def test_a_bound_connection_that_waits_takes_nobodys_place(live: Live, port: int) -> None:
-    """The upstream gets one request at a time, not one client."""
+    """The limit is for concurrent requests, not for clients."""
     alice, bob = live.login("alice"), live.login("bob")
     with playing(port), live.client() as one, live.client() as two:
         for _ in range(2):
@@ -163,7 +165,7 @@ def test_schemes_for_requests_share_connections(live: Live, port: int) -> None:
 def test_behind_a_trusted_proxy_such_a_connection_serves_one_request(
     deploy: Start, fast_lane: bool, port: int
 ) -> None:
-    """Its connections to us may carry anybody's requests."""
+    """Its connections may carry requests of any user."""
     live = deploy(
         f"http://127.0.0.1:{port}",
         access={"default": "public"},
@@ -178,7 +180,7 @@ def test_behind_a_trusted_proxy_such_a_connection_serves_one_request(
 
 
 def test_what_was_asked_to_be_a_tunnel_is_never_kept(live: Live, port: int) -> None:
-    """Whatever was answered, the other end may go on as one (CVE-2026-71324)."""
+    """Whatever the answer was, the other end may use it as a tunnel (CVE-2026-71324)."""
     with playing(port) as origin, live.client() as client:
         upgrade = ("Connection: Upgrade", "Upgrade: websocket")
         assert client.get("/public/", *upgrade, host=live.host).status == 200
@@ -194,7 +196,7 @@ def test_every_such_scheme_is_known_in_any_spelling(scheme: bytes) -> None:
 
 
 def test_where_connections_are_not_told_apart_none_is_kept(tmp_path: Path) -> None:
-    """Another ASGI server says nothing of its client connections."""
+    """Other ASGI servers do not identify client connections."""
     import asyncio
 
     from tests.support.front import front_of

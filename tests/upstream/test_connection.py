@@ -1,4 +1,4 @@
-"""One exchange with an origin: framing, cuts, garbage, early answers, and what is kept after."""
+"""One exchange with an origin: framing, cuts, garbage, early answers, and reuse of connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEAD = GET.replace(b"GET", b"HEAD")
 
 
 def once(answer: bytes, *, reset: bool = False, after: bytes = b"") -> Origin:
-    """An origin that reads one request, says this and closes."""
+    """An origin that reads one request, sends these bytes and closes."""
 
     def script(wire: Wire) -> None:
         wire.head()
@@ -148,7 +148,7 @@ async def test_a_body_framed_by_the_close_is_cut_by_a_reset() -> None:
 
 @pytest.mark.parametrize("answer", corpus("broken_answers.txt"), ids=ascii)
 async def test_garbage_is_no_answer(answer: bytes) -> None:
-    """CVE-2025-43859, CVE-2023-25690: lenient parsing of what the other side frames."""
+    """CVE-2025-43859, CVE-2023-25690: lenient parsing of framing."""
     with once(answer) as origin:
         reader = await answer_to(origin)
     assert reader.failure is not None and reader.failure.status == 502
@@ -160,7 +160,7 @@ BROKEN_BODIES = [b"x\r\n", b"-1\r\n", b"5hello", b"5\r\nhelloXX0\r\n\r\n", b"5\r
 
 @pytest.mark.parametrize("body", BROKEN_BODIES)
 async def test_a_broken_chunk_ends_the_answer_as_a_cut(body: bytes) -> None:
-    """CVE-2025-43859: chunk terminators not checked."""
+    """CVE-2025-43859: chunk terminators were not checked."""
     with once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body) as origin:
         reader = await answer_to(origin)
     assert isinstance(reader.failure, InvalidAnswer)
@@ -196,7 +196,8 @@ async def test_bare_line_feeds_are_read_where_the_route_says_so(
 
 
 async def test_nothing_is_read_behind_an_answer_with_bare_line_feeds() -> None:
-    """Where it ends is not for two to agree on: no next answer can be smuggled in."""
+    """Its end may be ambiguous, so the connection is closed, and no next answer can be smuggled
+    in."""
     bare = b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok"
     with Origin((answering(bare),)) as origin:
         async with pool_to(origin.place, lenient=True) as pool:
@@ -224,7 +225,7 @@ async def test_nothing_is_read_behind_an_answer_with_bare_line_feeds() -> None:
     ids=ascii,
 )
 async def test_lenience_splits_no_header_and_no_answer(answer: bytes) -> None:
-    """A line feed in the value of an answer with CRLF was put there by somebody."""
+    """A line feed in a value of an answer with CRLF may come from an attacker."""
     with once(answer) as origin:
         reader = await answer_to(origin, lenient=True)
     assert isinstance(reader.failure, InvalidAnswer | ConnectionLost)
@@ -252,7 +253,7 @@ async def test_an_answer_is_whole_whatever_its_trailer_names(line: bytes) -> Non
 
 @pytest.mark.parametrize("value", [b"x", b"5x", b"", b"9" * 30, b"5\r\nContent-Length: 6"])
 async def test_an_answer_is_whole_whatever_length_its_trailer_says(value: bytes) -> None:
-    """llhttp gives up there; that connection is not used again."""
+    """llhttp stops there, and the connection is not used again."""
     answer = CHUNKS + b"X-Sum: 1\r\nContent-Length: " + value + b"\r\n\r\n"
     with Origin((answering(answer), answering(OK))) as origin:
         async with pool_to(origin.place) as pool:
@@ -308,7 +309,7 @@ async def test_early_hints_without_end_are_a_head_without_end() -> None:
     ],
 )
 async def test_bytes_after_an_answer_are_nobodys_next_answer(answer: bytes) -> None:
-    """CVE-2026-71324: a shared kept connection poisoned across users."""
+    """CVE-2026-71324: a kept connection was poisoned for other users."""
     with Origin((answering(answer),)) as origin:
         async with pool_to(origin.place) as pool:
             first = await exchanged(pool)
@@ -325,7 +326,7 @@ async def test_a_body_after_the_answer_to_head_is_nobodys_next_answer() -> None:
 
 
 async def test_bytes_on_an_idle_connection_close_it() -> None:
-    """CVE-2026-71324: what nobody asked for answers nobody's question."""
+    """CVE-2026-71324: unsolicited bytes must not become the answer to a request."""
 
     def script(wire: Wire) -> None:
         wire.head()
@@ -398,11 +399,11 @@ async def test_an_origin_that_answers_before_the_upload_may_stream_both_ways() -
             assert reader.ended and pool.take() is not None
 
 
-# Patience: the clock is what the sweep is told
+# Timeouts, with the time passed to the sweep
 
 
 class Writes(asyncio.Transport):
-    """Keeps each write."""
+    """Records each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -502,7 +503,7 @@ async def test_a_slow_upload_is_given_the_idle_time_between_its_pieces() -> None
             assert isinstance(reader.failure, ResponseTimeout)
 
 
-# Giving up
+# Aborting
 
 
 async def test_an_abandoned_exchange_closes_its_connection_at_once() -> None:

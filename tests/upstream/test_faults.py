@@ -1,4 +1,4 @@
-"""What becomes of a request whose upstream fails, alone or beside others, seen from the client."""
+"""Requests to failing upstreams, single ones or one of several, from the client's view."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ FAULTS = {
 def test_a_fault_has_its_status_and_leaves_no_connection(
     stage: Stage, fault: str, method: str
 ) -> None:
-    """On a fresh connection, and on one that is kept."""
+    """On a new and on a kept connection."""
     script, status = FAULTS[fault]
 
     def well_once(wire: Wire) -> None:
@@ -102,7 +102,7 @@ def test_nobody_there_is_502(stage: Stage) -> None:
 
 
 def test_a_stale_connection_is_tried_again_once(stage: Stage) -> None:
-    """Many may be stale at once: what is tried again goes over a fresh one."""
+    """Many may be stale at once, so the retry uses a new connection."""
     barrier = threading.Barrier(4)
 
     def stale(wire: Wire) -> None:
@@ -141,7 +141,7 @@ def test_an_upstream_that_closes_its_kept_connections_leaves_no_zombie(stage: St
 
 
 def test_a_client_that_leaves_while_connecting_leads_to_no_request(deploy: Start) -> None:
-    """Nobody accepts: a full backlog lets further connections wait."""
+    """No connection is accepted: with a full backlog, further connections wait."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -153,9 +153,9 @@ def test_a_client_that_leaves_while_connecting_leads_to_no_request(deploy: Start
         live = deploy(f"http://{host}:{port}", access={"default": "public"})
         client = live.client()
         client.send(get("/left", host=live.host))
-        time.sleep(0.2)  # for it to be taken and the connection to be asked for
+        time.sleep(0.2)  # until the request is read and the connection is requested
         client.reset()
-        time.sleep(0.2)  # for the server to see that, before there is room for its connection
+        time.sleep(0.2)  # until the server has noticed, before there is room for its connection
         listener.settimeout(2)
         seen = b""
         with contextlib.suppress(TimeoutError):

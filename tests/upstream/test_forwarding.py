@@ -1,4 +1,4 @@
-"""A client, Doorward as a process, and a scripted origin: what one side sees of the other."""
+"""Forwarding between a client and a scripted origin, with Doorward as a process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.waiting import until
 from tests.support.wire import Wire, read_body, values_of
 
 MIB = 1 << 20
-# More than what two connections hold back, as most kernels are set up: 32 MiB to read, 4 to write.
+# More than two connections buffer with the usual settings of kernels: 32 MiB to read, 4 to write.
 KERNEL_BYTES = 128 * MIB
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -25,12 +25,12 @@ def stage(deploy: Start, fast_lane: bool) -> Stage:
 
 @pytest.fixture(scope="module")
 def hasty(deploy: Start, fast_lane: bool) -> Stage:
-    """Not long for anything."""
+    """A deployment with short timeouts."""
     timeouts = {"connect": "2s", "response": "2s", "idle": "2s"}
     return staged(deploy, timeouts, fast_lane=fast_lane)
 
 
-# Answers, as the client gets them
+# Answers at the client
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_where_nobody_listens_is_502_for_people_and_programs(stage: Stage) -> No
     assert page.values(b"content-type")[0].startswith(b"text/html")
 
 
-# Requests, as the origin gets them
+# Requests at the origin
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -192,7 +192,7 @@ def test_an_early_answer_reaches_the_client_before_its_body_is_sent(stage: Stage
 
 
 def stale(wire: Wire) -> None:
-    """Answers once, then closes upon the next request without a word."""
+    """Answers once, then closes at the next request without an answer."""
     wire.head()
     wire.send(OK)
     wire.head()
@@ -226,7 +226,7 @@ def test_a_fresh_connection_that_closes_without_an_answer_is_not_tried_again(sta
 
 
 def test_unsolicited_bytes_are_nobodys_answer(stage: Stage) -> None:
-    """CVE-2026-71324: a shared kept connection poisoned across users."""
+    """CVE-2026-71324: a kept connection was poisoned for other users."""
     poison = OK.replace(b"\r\n\r\nok", b"\r\nX-Poison: 1\r\n\r\nno")
     with stage.playing(answering(OK + poison), answering(OK)) as act:
         for _ in range(3):
@@ -264,7 +264,7 @@ def test_a_slow_answer_that_goes_on_is_not_silent(hasty: Stage) -> None:
         wire.head()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
         for _ in range(5):
-            time.sleep(0.5)  # the silence is what this is about
+            time.sleep(0.5)  # the test is about the silence
             wire.send(b"x")
 
     with hasty.playing(script) as act:
@@ -325,7 +325,7 @@ def pour(wire: Wire, size: int) -> None:
 
 
 def test_a_hundred_mebibytes_pass_in_bounded_memory_both_ways(stage: Stage) -> None:
-    """Promise 8; what it may take is a few buffers."""
+    """Promise 8: it may only take a few buffers."""
     size = 100 * MIB
 
     def script(wire: Wire) -> None:
@@ -356,7 +356,7 @@ def test_a_hundred_mebibytes_pass_in_bounded_memory_both_ways(stage: Stage) -> N
 
 
 def sendable(wire: Wire, seconds: float = 0.4) -> int:
-    """How much the other side takes before it takes nothing for a moment."""
+    """The number of bytes that the other side accepts before it pauses."""
     sent = 0
     wire.sock.settimeout(seconds)
     try:
@@ -400,7 +400,7 @@ def test_an_origin_that_does_not_read_holds_its_client_back(stage: Stage) -> Non
 
 
 def test_a_client_that_leaves_closes_its_upstream_connection(stage: Stage) -> None:
-    """Not at once: a close looks like the end of what the client says, until it is looked at."""
+    """Not at once, because a close first looks like a half-close."""
 
     def wait(wire: Wire) -> None:
         wire.head()
@@ -439,7 +439,7 @@ def test_a_client_that_leaves_in_mid_upload_never_looks_as_if_it_were_done(
 def test_a_client_that_leaves_while_a_later_request_waits_ends_the_one_under_way(
     stage: Stage,
 ) -> None:
-    """Pipelined: the download must not run on, unread, to its end."""
+    """With pipelining, an unread download must not continue to its end."""
     sent: list[int] = []
 
     def script(wire: Wire) -> None:
@@ -459,7 +459,8 @@ def test_a_client_that_leaves_while_a_later_request_waits_ends_the_one_under_way
 
 
 def test_an_answer_for_one_client_never_reaches_another(stage: Stage) -> None:
-    """CVE-2026-33544, CVE-2026-71324: whoever gives up must not leave an answer behind."""
+    """CVE-2026-33544, CVE-2026-71324: an aborted request must not leave its answer on the
+    connection."""
 
     def echo(wire: Wire) -> None:
         while head := wire.head():

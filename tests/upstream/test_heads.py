@@ -1,4 +1,4 @@
-"""Answers whose plain heads are read in one pass: nothing but the speed is another."""
+"""Answers with plain heads, which are read in one pass, with the same results as otherwise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OK = b"HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 5\r\n\r\nhello"
 
 
 class Transport(asyncio.Transport):
-    """Of a connection that is fed by hand."""
+    """The transport of a connection to which the test feeds data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class ConnectionOwner:
 def outcome(
     pieces: list[bytes], *, no_body: bool = False, read_plain: ReadPlain | None = read_shared
 ) -> tuple[Any, ...]:
-    """What becomes of an answer that comes in these pieces and ends with its connection."""
+    """The result of an answer in these pieces, followed by the end of the connection."""
 
     async def played() -> tuple[Any, ...]:
         owner, reader = ConnectionOwner(), Reader()
@@ -117,7 +117,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ids=lambda value: ascii(value)[:40],
 )
 async def test_the_log_says_what_is_wrong_with_an_answer(answer: bytes, reason: str) -> None:
-    """Not only that a callback of the parser refused it."""
+    """Instead of only naming a callback of the parser."""
     reader = Reader()
     connect(reader).data_received(answer)
     assert str(reader.failure) == f"the upstream's answer is not valid HTTP/1: {reason}"
@@ -127,7 +127,7 @@ async def test_the_log_says_what_is_wrong_with_an_answer(answer: bytes, reason: 
     "end", [b"0\r\n\r\n", b"0\r\nX-Sum: 1\r\n\r\n", b"", b"no chunk\r\n"], ids=ascii
 )
 async def test_chunks_that_come_together_are_passed_on_together(end: bytes) -> None:
-    """A WSGI application that returns a string makes a chunk of every character."""
+    """A WSGI application that returns a string sends each character as a chunk."""
     reader = Reader()
     connection = connect(reader)
     connection.data_received(CHUNKED)
@@ -179,8 +179,8 @@ def test_an_answer_is_what_llhttp_alone_makes_of_it(
     pieces = [answer[:cut], answer[cut:]] if cut < len(answer) else [answer]
     for parts in ([answer], [piece for piece in pieces if piece]):
         *expected, alone = outcome(parts, no_body=bodiless, read_plain=None)
-        # llhttp takes an empty line behind an answer for the start of the next; a body that is only
-        # counted ends there, and the connection with it.
+        # llhttp accepts an empty line after an answer as the start of the next one; a counted body
+        # ends before it, and the connection is closed.
         *found, alive = outcome(parts, no_body=bodiless)
         assert found == expected and alive in (alone, False)
 

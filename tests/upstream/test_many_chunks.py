@@ -1,4 +1,4 @@
-"""An answer in very many small chunks takes its turn among the other connections."""
+"""An answer in very many small chunks lets other connections have their turns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def asked(
 
 
 def answered(pool: Pool | None = None) -> tuple[Connection, Upstream, Reader]:
-    """A connection whose answer has begun."""
+    """A connection with an answer that has begun."""
     connection, upstream, reader = asked(pool)
     connection.data_received(HEAD)
     return connection, upstream, reader
@@ -76,7 +76,7 @@ async def test_a_tunnel_gets_all_that_came_behind_its_head() -> None:
     connection, _, _ = asked(upgrade=True)
     head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
     connection.data_received(head + CHUNK * COUNT)
-    connection.data_received(CHUNK * COUNT)  # as over TLS, while it is paused
+    connection.data_received(CHUNK * COUNT)  # as with TLS, while it is paused
     assert connection.hand_over()[1] == CHUNK * COUNT * 2
 
 
@@ -97,7 +97,7 @@ async def test_a_client_that_catches_up_does_not_let_later_chunks_overtake() -> 
     connection.pause_reading()
     connection.resume_reading()
     assert upstream.is_paused
-    connection.data_received(b"1\r\nz\r\n" + END)  # as over TLS, while it is paused
+    connection.data_received(b"1\r\nz\r\n" + END)  # as with TLS, while it is paused
     connection.pause_reading()
     while not reader.ended:
         await one_turn()

@@ -1,4 +1,4 @@
-"""Connections kept, handed out again, and let go; and connecting when nobody is there."""
+"""Connections are kept, reused and closed; and failed attempts to connect."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_a_connection_is_closed_a_second_before_the_upstream_would(said: b
     answer = OK.replace(b"OK\r\n", b"OK\r\nKeep-Alive: " + said + b"\r\n")
     with Origin((answering(answer),)) as origin:
         async with pool_to(origin.place) as pool:
-            for _ in range(3):  # the third time its head is remembered
+            for _ in range(3):  # the third time, its head is cached
                 await exchanged(pool)
             now = asyncio.get_running_loop().time()
             pool.sweep(now + 3.5)
@@ -91,7 +91,7 @@ async def test_a_connection_that_is_due_is_not_taken_even_before_the_sweep() -> 
 
 
 class Later:
-    """A loop whose clock is ahead."""
+    """An event loop whose clock is ahead."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._loop, self._seconds = loop, seconds
@@ -132,7 +132,7 @@ async def test_where_nobody_listens_is_502(tmp_path: Path) -> None:
 
 
 async def test_who_does_not_accept_in_time_is_504() -> None:
-    """A full backlog: the kernel lets further connections wait."""
+    """With a full backlog, the kernel lets further connections wait."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -161,7 +161,8 @@ async def test_one_pool_serves_an_address_and_the_sweep_goes_round() -> None:
 
 
 async def test_an_upload_waits_for_an_origin_that_does_not_read() -> None:
-    """Back-pressure towards the origin: `writable` says no, and `on_writable` that it may go on."""
+    """Back-pressure from the origin: `writable` is false, and `on_writable` is called when sending
+    may continue."""
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -198,7 +199,7 @@ async def test_a_connection_that_is_closed_before_it_is_used_fails_its_exchange(
             try:
                 connection = await pool.connect()
             except ConnectFailed:
-                return  # seen as soon as that
+                return  # noticed within this time
             await settled(lambda: connection.transport is None)
             reader = begin(connection)
             await reader.until("over")

@@ -1,4 +1,4 @@
-"""What a route changes, over sockets: the short way and the long one do the same."""
+"""A route's rewriting, over sockets, with the same results on both code paths."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_route_changes_what_it_was_asked_to_on_every_request(
 def test_second_targets_are_judged_whichever_way_a_request_takes(
     tmp_path: Path, fast_lane: bool
 ) -> None:
-    """A COPY has no body, so the fast lane takes it once its session is in memory."""
+    """A COPY has no body, so it uses the fast lane once its session is in memory."""
     rewrite = {"strip_path": True}
     with Origin((answering(OK),), path=tmp_path / "app.sock") as origin:
         live = Live(

@@ -1,4 +1,4 @@
-"""An upstream behind TLS: its certificate is verified, and nothing is sent to one that fails."""
+"""An upstream with TLS: its certificate is verified, and no request is sent if that fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Secure(HTTPServer):
         )
 
     def handle_error(self, *_: object) -> None:
-        pass  # clients that refuse us are what some tests are about
+        pass  # in some tests, the client refuses the certificate
 
     @property
     def url(self) -> str:
@@ -79,7 +79,8 @@ def serve() -> Iterator[Serve]:
 
 
 async def status_of(server: Secure, **tls: Any) -> int:
-    """What a route with these `tls` settings gets from the server. Raises ConnectFailed."""
+    """The status that a route with these `tls` settings gets from the server. Raises
+    ConnectFailed."""
     settings = settings_from({"routes": [{"upstream": server.url, "tls": tls}]})
     route = settings.routes[0]
     pool = Pool(Address.of(route.upstream[0], route.tls), PATIENCE_S)

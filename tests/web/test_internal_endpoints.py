@@ -1,4 +1,4 @@
-"""How paths of ours answer, and that none of them is ever an application's."""
+"""The answers of Doorward's own paths, which are never forwarded to an application."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ PATHS = ["/.doorward/login", "/.doorward/nothing", "/.doorward/", "/xhr/login", 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS", "TRACE", "PROPFIND", "login"])
 async def test_no_path_of_ours_reaches_an_upstream(front: Front, path: str, method: str) -> None:
-    """CVE-2024-21500, CVE-2022-46145: a flow that can be walked around by another method."""
+    """CVE-2024-21500, CVE-2022-46145: another method bypassed a flow."""
     session = front.cookie(await front.opened())
     assert (await front.get(path, session, method=method)).status != 502
     assert front.origin.heads == []
 
 
 async def test_health_is_told_under_any_host_and_nothing_else_is(fronts: Any, origin: Any) -> None:
-    """CVE-2022-24797: other handlers on the public listener."""
+    """CVE-2022-24797: other handlers were on the public listener."""
     front = await fronts(routes=[{"host": "wiki.test", "upstream": origin.url}])
     for headers in ([], [(b"host", b"10.0.0.1")], [(b"host", b"???")]):
         assert (await ask(front.app, scope("/.doorward/healthz", headers))).status == 200

@@ -1,5 +1,5 @@
-"""Where a login may lead beside its own host: to hosts that it holds for, and to nothing that any
-browser could read as another."""
+"""Return addresses on other hosts: only hosts for which the login is valid, and no URL that any
+browser could read as another host."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_page_of_a_host_that_the_login_holds_for_is_returned_to(target: str) -
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=ascii)
 def test_an_attack_leads_to_the_start_page_though_hosts_are_known(attack: str) -> None:
-    """The same corpus, by itself and behind the origin of a host that is known."""
+    """The same corpus, by itself and after the origin of a known host."""
     assert RETURNS.check(attack) == "/"
     if attack.startswith("/"):
         assert RETURNS.check(SITE + attack) == "/"
@@ -171,7 +171,7 @@ async def test_a_login_leads_back_to_the_host_that_asked(portal: House) -> None:
 async def test_a_login_leads_to_no_host_that_it_does_not_hold_for(
     portal: House, target: str
 ) -> None:
-    """It would be sent back from there without end."""
+    """Otherwise there would be an endless loop of redirects."""
     async with portal.browser() as browser:
         form = {"username": "alice", "password": PASSWORD}
         done = await browser.post("/.doorward/login" + query(target), data=form)

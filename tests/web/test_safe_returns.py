@@ -1,4 +1,4 @@
-"""Where a login or logout may lead: to a path of this host, and to nothing that reads otherwise."""
+"""Return addresses after a login or logout: only paths on this host, in any browser's reading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORT = {"t": "\t", "n": "\n", "r": "\r"}
 
 
 def unescaped(line: str) -> str:
-    """Control bytes stand as \\t \\n \\r \\uXXXX in the corpus; other backslashes stay."""
+    """Decode \\t \\n \\r \\uXXXX, the control bytes of the corpus; other backslashes stay."""
     return _ESCAPE.sub(lambda m: _SHORT.get(m[1]) or chr(int(m[1][1:], 16)), line)
 
 

@@ -1,4 +1,4 @@
-"""A Django application that says who is logged in to it, with the middleware of the example."""
+"""A Django application that returns its user's name, with the middleware of the example."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A Flask application that says who its user is, protected as the example does it."""
+"""A Flask application that returns its user's name, protected as in the example."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A WSGI application that says who its user is, behind the middleware of the example."""
+"""A WSGI application that returns its user's name, behind the middleware of the example."""
 
 import json
 import sys
