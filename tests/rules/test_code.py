@@ -79,7 +79,7 @@ DOORS = {
     "bcrypt": ("accounts/passwords/imported.py",),
     "ua_parser": ("accounts/devices.py",),
     "httptools": ("upstream/", "server/"),
-    "wsproto": ("relay/websocket.py",),
+    "wsproto": ("relay/websocket_tunnel.py",),
     "uvicorn": (),  # one of the servers that Doorward runs under
     "jinja2": ("pages/",),
     "babel": ("pages/languages.py",),

@@ -9,7 +9,8 @@ from typing import Any
 from doorward.http1.client_exchange import TunnelLimits
 from doorward.http1.turns import Turns
 from doorward.relay.outbox import HIGH_WATER_BYTES, MESSAGE_BYTES, Message, Outbox
-from doorward.relay.websocket import EVENTS_AT_ONCE, WebSocketExchange, WebSocketTunnel
+from doorward.relay.websocket import WebSocketExchange
+from doorward.relay.websocket_tunnel import EVENTS_AT_ONCE, WebSocketTunnel
 from doorward.server.tunnel import End, FramedEnd, Tunnel
 from doorward.server.websocket_frames import FRAMES_AT_ONCE, FrameReader
 from hypothesis import given
