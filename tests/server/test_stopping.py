@@ -3,6 +3,7 @@ and nothing hangs."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -14,8 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward.server.acceptor import EntryRequirements
+from doorward.server.serving import Serving
+from doorward.settings import LimitSettings
+from uvloop import new_event_loop
 
 from tests.server.test_workers import children
+from tests.support.certificates import Authority
 from tests.support.live import DOORWARD, Live
 from tests.support.origin import OK, Origin
 from tests.support.waiting import PATIENCE_S, until
@@ -177,6 +183,48 @@ def test_an_answer_that_does_not_end_in_time_is_cut(tmp_path: Path, fast_lane: b
         assert client.rest() == b""
         assert ends(live) == 0
         assert "Traceback" not in live.log.read_text()
+
+
+ANSWER_BYTES = 32 * 1024 * 1024  # more than the system keeps for a connection
+
+
+async def answer_at_once(scope: Any, receive: Any, send: Any) -> None:
+    headers = [(b"content-length", b"%d" % ANSWER_BYTES)]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": bytes(ANSWER_BYTES)})
+
+
+async def stop_while_a_client_reads(authority: Authority | None) -> int:
+    """How much of its body a client gets that begins to read an answer during the stop."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    tls, trusts = None, None
+    if authority is not None:
+        tls = {"ssl": authority.serving(authority.issue("127.0.0.1"))}
+        trusts = authority.believing()
+    serving = Serving(listener, answer_at_once, LimitSettings(), EntryRequirements(5.0, tls))
+    reader, writer = await asyncio.open_connection(*listener.getsockname(), ssl=trusts, limit=1024)
+    writer.write(get("/", "Connection: close", host="app.test"))
+    await reader.readuntil(b"\r\n\r\n")
+    stopping = asyncio.ensure_future(serving.end(3600.0, asyncio.Event()))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    body = bytearray()
+    with contextlib.suppress(ConnectionError):
+        while piece := await reader.read(65536):
+            body += piece
+    writer.close()
+    await stopping
+    return len(body)
+
+
+@pytest.mark.outside
+@pytest.mark.parametrize("over", ["tcp", "tls"])
+def test_an_answer_that_a_client_still_reads_is_sent_whole(tmp_path: Path, over: str) -> None:
+    """The server has written all of it and closes the connection, but it is not sent yet."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        authority = Authority(tmp_path) if over == "tls" else None
+        assert runner.run(stop_while_a_client_reads(authority)) == ANSWER_BYTES
 
 
 def test_by_default_a_stop_takes_less_than_ten_seconds(tmp_path: Path) -> None:

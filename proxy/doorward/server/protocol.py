@@ -277,6 +277,11 @@ class Protocol(asyncio.Protocol):
 
     # The server's stop
 
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether the connection is closing and has nothing left to send."""
+        return self.transport.is_closing() and not self.transport.get_write_buffer_size()
+
     def shutdown(self) -> None:
         """The server stops: close the connection if it is idle, a tunnel or an event stream, whose
         clients reconnect. Otherwise close it after the current answer."""
@@ -296,7 +301,9 @@ class Protocol(asyncio.Protocol):
         """The grace period is over: answer 503 if nothing was sent yet, otherwise cut the answer
         off."""
         running = self.pipeline.running
-        if running is None or running.response_complete or self.transport.is_closing():
+        if self.transport.is_closing():
+            return  # the rest of its answer may still be sent
+        if running is None or running.response_complete:
             self.transport.abort()
         elif running.tunnel is not None:
             running.tunnel.cut()

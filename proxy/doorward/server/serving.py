@@ -87,7 +87,10 @@ class Serving:
 
     async def end(self, grace_s: float, forced: asyncio.Event) -> None:
         """Refuse new connections, close idle ones, end streams and tunnels, and give open requests
-        `grace_s` or until `forced`; then answer 503 or cut."""
+        `grace_s` or until `forced`; then answer 503 or cut.
+
+        A connection that is closing with nothing left to send needs no grace period: a client over
+        TLS may take half a minute to agree to the close."""
         self._acceptor.close()
         for connection in self._open():
             connection.shutdown()
@@ -98,7 +101,7 @@ class Serving:
             connection.end_now()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
-                await self._ended()
+                await self._closed()
         for connection in self._open():
             connection.transport.abort()
         await self._cancel_tasks()
@@ -108,12 +111,22 @@ class Serving:
         return tuple(self._connections)
 
     async def _ended(self) -> None:
-        """Wait until no connection is open and no task answers."""
-        while any(not one.transport.is_closing() for one in self._open()):
+        """Wait until every answer is sent and no task answers."""
+        while any(not one.has_sent_all for one in self._open()):
             self._empty.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._empty.wait()
+        await self._finished()
+
+    async def _closed(self) -> None:
+        """Wait until no connection is open and no task answers."""
+        while self._connections:
+            self._empty.clear()
+            await self._empty.wait()
+        await self._finished()
+
+    async def _finished(self) -> None:
         if self._connections.tasks:
             await asyncio.wait(self._connections.tasks)
 
