@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import ctypes
 import gc
-import itertools
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 from starlette.types import ASGIApp
@@ -44,10 +44,10 @@ from doorward.wiring.keys import LOOK_S
 _log = structlog.get_logger("doorward")
 
 POLL_S = 1.0
-PURGE_EVERY = 600  # polls: ten minutes
+PURGE_S = 600.0
 PURGE_BATCHES = 20
 CLOSE_S = 1.0  # for the last words to storage
-FLUSH_EVERY = 3  # polls: at most this much of `last_used` is lost by kill -9
+FLUSH_S = 3.0  # at most this much of `last_used` is lost by kill -9
 
 
 class Application:
@@ -122,7 +122,7 @@ class Application:
         self._stack.callback(pools.close)
         await self._poll()
         checks = (check() for check in pools.checks)
-        for task in (self._housekeeping(), self._listening(), self._watch_keys(), *checks):
+        for task in (*self._chores(), *checks):
             self._stack.push_async_callback(_end, asyncio.ensure_future(task))
 
     def _audit(self, counters: Counters) -> Tell | None:
@@ -156,34 +156,25 @@ class Application:
             return "it has not started"
         return self._live.fault(self._clock())
 
-    async def _housekeeping(self) -> None:
-        for turn in itertools.count(1):
-            await asyncio.sleep(POLL_S)
-            await _attempt(self._poll)
-            await _attempt(self._renew_secrets)
-            await _attempt(self._refresh)
-            if turn % FLUSH_EVERY == 0:
-                await _attempt(self._flush)
-            if turn % PURGE_EVERY == 0:
-                await _attempt(self._purge)
-
-    async def _listening(self) -> None:
-        while True:
-            await _attempt(self._listen)
-            await asyncio.sleep(POLL_S)
+    def _chores(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What is done all along, each in a task of its own: none waits for another, such as for
+        storage, or for a file on a network file system."""
+        yield _repeat(self._poll, POLL_S)
+        yield _repeat(self._listen, POLL_S, at_once=True)
+        yield _repeat(self._look_at_keys, LOOK_S)
+        yield _repeat(self._renew_secrets, POLL_S)
+        yield _repeat(self._refresh, POLL_S)
+        yield _repeat(self._flush, FLUSH_S)
+        yield _repeat(self._purge, PURGE_S)
 
     async def _listen(self) -> None:
+        """Poll whenever another host changed something, until listening fails."""
         assert self._live is not None
         with contextlib.suppress(Refusal):  # the poll says so
             await self._live.listen(self._clock)
 
-    async def _watch_keys(self) -> None:
-        """Take up keys as their files change, in a task of its own: storage must not hold it up."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            await _attempt(self._look_at_keys)
-
     async def _look_at_keys(self) -> None:
+        """Take up keys as their files change."""
         assert self._accounts is not None and self._live is not None
         before = self._accounts.key_files.look(self._clock())
         if before is None:
@@ -206,6 +197,9 @@ class Application:
             if str(fault) != self._unrenewed:
                 _log.error("secrets_not_renewed", reason=str(fault))
             self._unrenewed = str(fault)
+        except BaseException:
+            self._is_renewal_due = True
+            raise
         else:
             _log.info("secrets_renewed")
 
@@ -282,13 +276,19 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _attempt(chore: Callable[[], Awaitable[None]]) -> None:
-    """Whatever fails for a reason that Doorward does not expect is tried again next time, and
-    nothing else waits for it."""
-    try:
-        await chore()
-    except Exception:
-        _log.exception("housekeeping_failed")
+async def _repeat(
+    chore: Callable[[], Awaitable[None]], pause_s: float, *, at_once: bool = False
+) -> None:
+    """Do it again and again, with this pause, first `at_once` or after a pause. If it fails for a
+    reason that Doorward does not expect, it is tried again like that, too."""
+    if not at_once:
+        await asyncio.sleep(pause_s)
+    while True:
+        try:
+            await chore()
+        except Exception:
+            _log.exception("housekeeping_failed")
+        await asyncio.sleep(pause_s)
 
 
 async def _in_batches(purge: Callable[[], Awaitable[int]], batch: int) -> None:
