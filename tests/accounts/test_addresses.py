@@ -69,9 +69,7 @@ async def test_a_wrong_code_a_late_one_and_another_sessions_are_nothing(
     assert (await core.users.get("alice")).emails == ()
 
 
-async def test_what_somebody_else_has_or_what_is_none_is_refused(
-    core: Core, addresses: Addresses
-) -> None:
+async def test_taken_and_invalid_values_are_refused(core: Core, addresses: Addresses) -> None:
     await core.add()
     await core.add("bob", emails=[Email("bob@example.com", True)])
     session = (await core.login()).session

@@ -46,7 +46,7 @@ async def find(
     return found.session is not None, found.known
 
 
-def test_a_token_can_be_told_by_its_form() -> None:
+def test_a_token_is_recognized_by_its_form() -> None:
     text = str(new_text())
     assert re.fullmatch(r"dw_[0-9A-Za-z]{55}", text)
     assert not is_token(text.encode()), "or it would pass for the bare token of a session"
@@ -112,7 +112,7 @@ CHANGES: dict[str, tuple[Change, bool]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_a_token_of_a_user_who_is_gone_is_nobody(core: Core, change: str) -> None:
+async def test_a_token_of_a_deleted_user_is_invalid(core: Core, change: str) -> None:
     await core.add()
     made = await make(core)
     act, known = CHANGES[change]

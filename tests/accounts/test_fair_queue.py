@@ -80,7 +80,7 @@ async def test_a_full_queue_is_full_for_those_who_filled_it() -> None:
     assert places.order == ["in", "a0", "b0", "a1", "a2"]
 
 
-async def test_who_goes_away_gives_the_place_to_the_next() -> None:
+async def test_a_client_that_leaves_frees_its_place_for_the_next() -> None:
     places = Places()
     first, second, third = await places.all([("a0", "a"), ("a1", "a"), ("a2", "a")])
     second.cancel()

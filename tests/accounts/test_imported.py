@@ -181,7 +181,7 @@ async def test_bcrypt_reads_72_bytes_as_its_makers_did(passwords: Passwords) -> 
         "*", "!", "\ud800",
     ],
 )  # fmt: skip
-def test_what_is_no_hash_we_know_is_refused(stored: str) -> None:
+def test_an_unknown_kind_of_hash_is_refused(stored: str) -> None:
     with pytest.raises(InvalidHash, match="cannot verify this kind"):
         imported.get_scheme(stored)
 

@@ -59,7 +59,7 @@ async def test_a_session_that_was_ended_is_stale(accounts: Accounts, clock: Fixe
     assert accounts.live.peek(mine.token.encode(), clock()) is None
 
 
-async def test_a_change_of_the_user_makes_it_stale_and_it_is_read_anew(
+async def test_a_change_of_the_user_makes_it_stale_and_it_is_read_again(
     accounts: Accounts, clock: FixedClock
 ) -> None:
     mine = await opened(accounts, clock, "alice")

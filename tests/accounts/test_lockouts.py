@@ -114,7 +114,7 @@ async def test_a_name_and_an_address_of_one_user_are_refused_like_two_strangers(
     assert user
 
 
-async def test_whoever_is_logged_in_is_told_that_the_user_is_locked(core: Core) -> None:
+async def test_a_logged_in_client_learns_that_the_user_is_locked(core: Core) -> None:
     user = await core.add(emails=[Email("a@example.com", True)])
     for name in ("alice", "a@example.com", "alice", "a@example.com", "alice"):
         await refusal_of(core, name, "wrong")
@@ -248,7 +248,7 @@ async def test_who_has_waited_for_their_turn_leaves_nothing_behind() -> None:
     assert not turns._semaphores and not turns._users
 
 
-async def test_too_many_who_wait_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_waiting_logins_get_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("doorward.accounts.passwords.login_queue.WAITING", 1)
     turns = LoginQueue()
     async with turns.turn("k", 1):

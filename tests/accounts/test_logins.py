@@ -106,7 +106,7 @@ async def test_every_failure_looks_and_costs_the_same(
     assert count == HASHES_PER_FAILURE
 
 
-async def test_a_ban_is_told_only_to_who_knows_the_password(core: Core) -> None:
+async def test_a_ban_is_revealed_only_to_a_client_that_knows_the_password(core: Core) -> None:
     await core.add()
     await core.users.ban("alice", NOW, actor=OWNER)
     with pytest.raises(UserBanned):
@@ -166,7 +166,7 @@ async def test_a_password_that_has_to_change_is_changed_with_the_login(core: Cor
         await core.login()
 
 
-async def test_nobody_else_changes_a_password_that_way(core: Core) -> None:
+async def test_another_user_cannot_change_a_password_that_way(core: Core) -> None:
     await core.add()
     with pytest.raises(PasswordChangeNotNeeded):
         await core.login(new_password="better horse")

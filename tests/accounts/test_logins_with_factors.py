@@ -36,7 +36,7 @@ async def test_without_a_code_there_is_no_session(core: Core) -> None:
     assert core.audit_log.kinds()[-1] == Kind.LOGIN_PENDING
 
 
-async def test_the_challenge_names_whom_was_asked_for_and_the_code_is_mailed(core: Core) -> None:
+async def test_the_challenge_names_the_user_and_the_code_is_mailed(core: Core) -> None:
     await with_email(core)
     with pytest.raises(SecondFactorRequired) as refused:
         await core.login("ALICE")
@@ -62,7 +62,7 @@ async def test_a_wrong_code_opens_nothing_even_where_pending_is_allowed(core: Co
     assert len(await core.sessions.list(session.user, NOW)) == 1
 
 
-async def test_a_wrong_password_is_told_nothing_of_factors(core: Core) -> None:
+async def test_a_wrong_password_reveals_nothing_about_factors(core: Core) -> None:
     _, secret, _ = await with_totp(core)
     for typed in (None, code(secret), "000000"):
         with pytest.raises(InvalidCredentials):

@@ -108,7 +108,7 @@ async def test_a_plain_hash_is_not_one_of_ours(passwords: Passwords) -> None:
 
 
 @pytest.mark.usefixtures("full_price")
-async def test_a_hash_of_other_parameters_is_made_anew(passwords: Passwords) -> None:
+async def test_a_hash_with_other_parameters_is_replaced(passwords: Passwords) -> None:
     verdict = await passwords.verify(CHEAP.hash(sha256_hex("correct horse")), OURS, "correct horse")
     assert verdict.ok and verdict.rehash is not None
     again = await passwords.verify(verdict.rehash, OURS, "correct horse")

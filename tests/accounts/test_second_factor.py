@@ -119,7 +119,7 @@ async def test_of_two_secrets_the_last_one_counts(core: Core) -> None:
     await confirm(session, second.lower(), code(second), NOW)
 
 
-async def test_who_gave_no_factor_adds_none_beside_it(core: Core) -> None:
+async def test_a_session_without_its_factor_cannot_add_another_one(core: Core) -> None:
     """CVE-2026-54730: otherwise a thief of a session could add an app, and bypass the codes by
     e-mail."""
     await core.add(emails=[Email(ADDRESS, True)])
@@ -250,7 +250,7 @@ async def test_new_recovery_codes_void_the_old_ones(core: Core) -> None:
     assert await core.second_factors.verify(session.user, new[0], None, now=NOW) == "recovery"
 
 
-async def test_nobody_gets_recovery_codes_for_no_factor(core: Core) -> None:
+async def test_users_without_a_factor_get_no_recovery_codes(core: Core) -> None:
     with pytest.raises(TotpNotOn):
         await core.second_factors.regenerate_recovery(proven(await core.add(), NOW), NOW)
 
@@ -263,13 +263,13 @@ async def test_a_code_of_one_user_is_nothing_for_another(core: Core) -> None:
 
 
 @pytest.mark.parametrize("empty", ["", " ", "0" * 10_000, "\ud800", "⁴²", "000000\x00"])
-async def test_what_is_no_code_is_a_wrong_one(core: Core, empty: str) -> None:
+async def test_an_invalid_code_counts_as_a_wrong_one(core: Core, empty: str) -> None:
     """CVE-2026-49443: an empty form skipped a step."""
     session, _, _ = await with_totp(core)
     await wrong(core.second_factors.verify(session.user, empty, None, now=NOW))
 
 
-async def test_who_has_no_factor_has_no_code(core: Core) -> None:
+async def test_a_user_without_a_factor_has_no_code(core: Core) -> None:
     user = await core.add()
     challenge = await wrong(core.second_factors.verify(user, "123456", None, now=NOW))
     assert challenge.method is None and challenge.available == ()

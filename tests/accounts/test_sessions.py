@@ -78,7 +78,7 @@ async def test_all_sessions_end_but_the_one_named(core: Core) -> None:
     assert await core.sessions.end_all(user, NOW) == 1
 
 
-async def test_a_session_of_a_user_gone_from_its_file_is_nobodys(core: Core) -> None:
+async def test_a_session_of_a_user_removed_from_the_file_is_invalid(core: Core) -> None:
     core.directory.keep("admin")
     await core.users.sync(NOW)
     user = await core.users.get("admin")

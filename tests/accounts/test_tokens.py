@@ -69,19 +69,19 @@ VALUE = SIGNED.sign("A" * 43).encode()
 
 
 @given(st.integers(0, len(VALUE) - 2), st.integers(1, 255))
-def test_one_changed_byte_makes_it_nobodys(position: int, change: int) -> None:
+def test_one_changed_byte_makes_it_invalid(position: int, change: int) -> None:
     forged = bytearray(VALUE)
     forged[position] ^= change
     assert SIGNED.unsign(bytes(forged)) is None
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_nobodys_and_never_an_error(value: bytes) -> None:
+def test_arbitrary_bytes_are_no_session_and_never_an_error(value: bytes) -> None:
     assert SIGNED.unsign(value) is None
 
 
 @pytest.mark.parametrize("text", ["short", "A" * 44, "A" * 42 + "~", "A" * 42 + "\n", "A" * 4000])
-def test_what_we_signed_but_is_no_token_is_nobodys(text: str) -> None:
+def test_a_signed_value_that_is_no_token_is_no_session(text: str) -> None:
     assert SIGNED.unsign(SIGNED.sign(text).encode()) is None
 
 

@@ -74,7 +74,7 @@ def test_codes_are_read_as_people_type_them(typed: str) -> None:
     "typed",
     ["", "28708", "2870820", "94287082", "287082x", "2" * 1000, "\ud800"],
 )
-def test_what_is_no_code_matches_nothing(typed: str) -> None:
+def test_an_invalid_code_matches_nothing(typed: str) -> None:
     assert totp.matched_step(RFC_SECRET, typed, 59.0) is None
 
 

@@ -18,11 +18,11 @@ from benchmarks.machine import build, build_of
         ("'--enable-shared'", True, "packaged by Debian or Ubuntu, with PGO and LTO"),
     ],
 )
-def test_the_build_is_told_by_its_options_or_by_its_packager(
+def test_the_build_is_known_from_its_options_or_its_packager(
     options: str, packaged: bool, told: str
 ) -> None:
     assert build_of(options, packaged) == told
 
 
-def test_the_build_of_the_python_that_runs_is_told() -> None:
+def test_the_build_of_the_running_python_is_reported() -> None:
     assert "PGO" in build()

@@ -54,7 +54,7 @@ def test_a_change_names_case_contestant_figure_and_both_values() -> None:
     assert found[1].percent == -25.0
 
 
-def test_what_only_one_of_two_runs_measured_is_not_compared() -> None:
+def test_figures_of_only_one_run_are_not_compared() -> None:
     before = report({"page": {"doorward": rounds(20.0)}, "large": {"go": rounds(9.0)}}, ABOUT)
     now = report({"page": {"doorward": rounds(20.0), "nginx": rounds(9.0)}}, ABOUT)
     assert {(c.case, c.contestant) for c in changes(before, now)} == {("page", "doorward")}

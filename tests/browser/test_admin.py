@@ -145,7 +145,7 @@ def test_an_admin_bans_a_user_who_feels_it_in_another_browser(
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
-def test_a_forgotten_password_is_set_anew_by_mail(
+def test_a_forgotten_password_is_reset_by_mail(
     browser: Browser, live: Live, sink: tuple[Sink, int], script: bool
 ) -> None:
     name = f"fay-{script}"

@@ -160,7 +160,7 @@ def test_a_frame_whose_session_is_over_shows_the_way_to_the_login(
         expect(page).to_have_url(f"http://{live.host}/wiki")
 
 
-def test_a_browser_that_keeps_no_cookies_is_told_so(browser: Browser, live: Live) -> None:
+def test_a_browser_that_keeps_no_cookies_gets_a_message(browser: Browser, live: Live) -> None:
     """Otherwise it would be redirected in circles."""
     live.add_user("blocked")
     with visiting(browser, live) as page:

@@ -74,7 +74,7 @@ def kinds(lines: str) -> list[str]:
     return [json.loads(line)["kind"] for line in lines.splitlines()]
 
 
-def test_what_commands_do_is_recorded_with_their_name(config: Path) -> None:
+def test_changes_by_commands_are_recorded_with_their_name(config: Path) -> None:
     add(config)
     run(config, "user", "ban", "alice")
     records = [json.loads(line) for line in run(config, "audit", "--json").splitlines()]

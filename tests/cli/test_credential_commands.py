@@ -90,7 +90,7 @@ def test_another_route_is_refused_and_those_that_do_are_named(command: Command, 
         ("alice", "ü" * 600, "1 to 1024 bytes"),
     ],
 )
-def test_what_no_application_could_be_sent_is_refused(
+def test_credentials_that_cannot_be_sent_are_refused(
     command: Command, username: str, secret: str, says: str
 ) -> None:
     words = "alice", "app.test/mail", "--username", username

@@ -124,7 +124,7 @@ def test_an_address_that_cannot_be_listened_on_from_here_is_a_warning(tmp_path: 
     assert len(json.loads(done.stdout)["warnings"]) == 1
 
 
-def test_a_fault_that_two_checks_meet_is_told_once() -> None:
+def test_a_fault_that_two_checks_find_is_reported_once() -> None:
     def check(value: str) -> None:
         raise InvalidSettings([Fault("data_dir", None, value)])
 

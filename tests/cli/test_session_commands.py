@@ -116,7 +116,7 @@ def test_a_device_is_told_as_well_as_it_can_be(
     assert device in doorward("session", "list")
 
 
-def test_what_was_ended_is_told_to_programs_too(doorward: Command) -> None:
+def test_programs_also_get_the_ended_sessions(doorward: Command) -> None:
     opened(doorward.config, "admin", count=2)
     [newest, oldest] = [session["id"] for session in listed(doorward)]
     told = json.loads(doorward("session", "revoke", newest, "--json"))

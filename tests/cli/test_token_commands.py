@@ -70,7 +70,7 @@ def test_a_token_is_made_and_printed_once(doorward: Command) -> None:
         assert text not in printed and "phone" in printed
 
 
-def test_what_was_made_is_told_to_programs_too(doorward: Command) -> None:
+def test_programs_also_get_the_created_token(doorward: Command) -> None:
     made = json.loads(doorward("token", "add", "admin", "--name", "ci", "--json"))
     assert opens(doorward, made.pop("token"))
     assert listed(doorward) == [made]

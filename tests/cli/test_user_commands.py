@@ -86,7 +86,7 @@ def test_states_are_set_and_lifted(doorward: Command) -> None:
         assert doorward.users()["alice"][key] is value
 
 
-def test_what_was_done_is_told_to_programs_too(doorward: Command) -> None:
+def test_programs_also_get_the_result(doorward: Command) -> None:
     def told(*words: str) -> dict[str, object]:
         user: dict[str, object] = json.loads(doorward("user", *words, "--json"))
         assert user["username"] == "alice"

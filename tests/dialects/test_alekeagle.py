@@ -212,7 +212,7 @@ async def test_without_a_session_there_is_a_401(
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-async def test_who_is_banned_is_told_so_and_everything_is_there_afterwards(
+async def test_a_banned_user_gets_a_message_and_keeps_everything(
     home: House, script: httpx.AsyncClient, method: str, path: str
 ) -> None:
     one, *_ = await several(home)
@@ -296,7 +296,7 @@ async def test_the_sessions_of_others_are_as_if_there_were_none(
 @pytest.mark.parametrize(
     "id", ["", "x", "-1", "1e9", "1800000010.0", "01800000010", "9" * 5000, "٣"]
 )
-async def test_what_is_no_id_finds_nothing(home: House, script: httpx.AsyncClient, id: str) -> None:
+async def test_an_invalid_id_finds_nothing(home: House, script: httpx.AsyncClient, id: str) -> None:
     one, *_ = await several(home)
     answer = await script.get(f"{SESSION}/{id}", headers=bare(one))
     assert answer.status_code == 404
@@ -375,7 +375,7 @@ NOT_SPARED = ["", "allButSelf=false", "allButSelf=0", "allButSelf=", "but=true",
 
 
 @pytest.mark.parametrize("query", SPARED + NOT_SPARED)
-async def test_who_is_spared_says_the_query(
+async def test_the_query_decides_which_session_is_kept(
     home: House, script: httpx.AsyncClient, query: str
 ) -> None:
     one, *_ = await several(home)
@@ -385,7 +385,7 @@ async def test_who_is_spared_says_the_query(
     assert (await home.found(one) is not None) == spared
 
 
-async def test_who_ends_their_own_session_by_cookie_loses_the_cookie(
+async def test_ending_ones_own_session_by_cookie_expires_the_cookie(
     home: House, script: httpx.AsyncClient
 ) -> None:
     for path, body in [(ALL, None), (SESSIONS, "own"), (SESSION, None)]:
@@ -399,7 +399,7 @@ async def test_who_ends_their_own_session_by_cookie_loses_the_cookie(
         assert await home.found(one) is None and (await home.found(two) is None) == (path == ALL)
 
 
-async def test_who_ends_another_session_keeps_the_cookie(
+async def test_ending_another_session_keeps_the_cookie(
     home: House, script: httpx.AsyncClient
 ) -> None:
     one, two, three = await several(home)
@@ -462,7 +462,7 @@ BAD_LISTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("body", BAD_LISTS.values(), ids=BAD_LISTS.keys())
-async def test_what_is_no_list_of_ids_is_a_400(
+async def test_an_invalid_list_of_ids_is_a_400(
     home: House, script: httpx.AsyncClient, body: Any
 ) -> None:
     one, *_ = await several(home)
@@ -536,7 +536,7 @@ async def test_without_sample_paths_and_under_another_prefix(tmp_path: Path) -> 
             assert answer.status_code == 404 and "code" not in answer.text  # by the router
 
 
-async def test_what_nobody_foresaw_is_a_500_in_the_same_shape(
+async def test_an_unexpected_error_is_a_500_in_the_same_shape(
     home: House, script: httpx.AsyncClient
 ) -> None:
     home.accounts.passwords.close()  # the pool raises its own error for every job

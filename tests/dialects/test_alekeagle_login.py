@@ -125,7 +125,7 @@ async def test_a_name_in_any_case_or_an_address_logs_in(
     assert (await script.post(SESSION, json=RIGHT | {"user": name})).status_code == 201
 
 
-async def test_a_wrong_password_and_an_unknown_user_are_told_apart(
+async def test_a_wrong_password_and_an_unknown_user_have_different_answers(
     script: httpx.AsyncClient,
 ) -> None:
     wrong = await script.post(SESSION, json=RIGHT | {"pass": "wrong"})
@@ -138,14 +138,16 @@ async def test_a_wrong_password_and_an_unknown_user_are_told_apart(
     assert not any(map(set_cookies, (wrong, unknown, empty)))
 
 
-async def test_where_unknown_users_are_concealed_they_are_not(tmp_path: Path) -> None:
+async def test_by_setting_an_unknown_user_gets_the_answer_of_a_wrong_password(
+    tmp_path: Path,
+) -> None:
     on = {"alekeagle": {"conceal_unknown_users": True}}
     async with house(tmp_path, dialects=on) as home, home.program() as script:
         answer = await script.post(SESSION, json=RIGHT)
         assert is_error(answer, 401, "INVALID_PASSWORD_ERROR")
 
 
-async def test_a_ban_is_told_to_who_knows_the_password(
+async def test_a_ban_is_revealed_to_a_client_that_knows_the_password(
     home: House, script: httpx.AsyncClient
 ) -> None:
     await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
@@ -154,7 +156,7 @@ async def test_a_ban_is_told_to_who_knows_the_password(
     assert is_error(await script.post(SESSION, json=RIGHT), 403, "BANNED_ERROR")
 
 
-async def test_who_guesses_is_rate_limited(script: httpx.AsyncClient) -> None:
+async def test_guessing_is_rate_limited(script: httpx.AsyncClient) -> None:
     for _ in range(5):
         await script.post(SESSION, json=RIGHT | {"pass": "wrong"})
     answer = await script.post(SESSION, json=RIGHT)
@@ -162,7 +164,7 @@ async def test_who_guesses_is_rate_limited(script: httpx.AsyncClient) -> None:
     assert answer.headers["retry-after"] == "300"
 
 
-async def test_a_password_that_has_to_change_is_told_in_a_sentence(
+async def test_a_password_that_has_to_change_is_reported_in_a_sentence(
     home: House, script: httpx.AsyncClient
 ) -> None:
     await home.add("carol", must_change_password=True)
@@ -393,7 +395,7 @@ async def test_a_larger_budget_of_codes_does_not_keep_a_challenge_alive(tmp_path
             assert right.status_code == 201
 
 
-async def test_a_locked_user_is_told_so_in_a_challenge_that_lived(
+async def test_a_locked_user_gets_the_lock_out_in_an_earlier_challenge(
     home: House, script: httpx.AsyncClient
 ) -> None:
     """CVE-2024-21500: all challenges share one budget."""
@@ -461,7 +463,7 @@ async def test_backup_codes_are_named_while_there_are_any(
     assert is_error(again, 401, "INVALID_PASSWORD_ERROR")
 
 
-async def test_where_mail_is_the_factor_the_login_sends_one(
+async def test_with_the_email_factor_the_login_sends_a_mail(
     home: House, script: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     await turn_on_email(home)

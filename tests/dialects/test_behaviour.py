@@ -101,7 +101,7 @@ async def test_a_session_ends_with_its_lifetime(home: House, speaker: Speaker) -
     assert speaker.is_told(await speaker.use(carrier), "nobody")
 
 
-async def test_who_guesses_is_locked_out_and_the_right_password_too(
+async def test_after_too_many_guesses_the_right_password_is_refused_too(
     home: House, speaker: Speaker
 ) -> None:
     for _ in range(5):
@@ -186,7 +186,9 @@ async def test_a_lock_out_does_not_tell_which_name_and_address_are_one_users(
     assert not await home.sessions("bob")
 
 
-async def test_a_ban_is_told_after_the_right_password_only(home: House, speaker: Speaker) -> None:
+async def test_a_ban_is_revealed_only_after_the_right_password(
+    home: House, speaker: Speaker
+) -> None:
     await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     assert speaker.is_told(await speaker.login(password="wrong"), "wrong password")
     assert speaker.is_told(await speaker.login(), "login of a banned user")

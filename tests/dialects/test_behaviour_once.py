@@ -19,7 +19,7 @@ def path_of(home: House, dialect: str, iat: int, number: int) -> str:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_one_of_many_deletions_is_told_so(tmp_path: Path, dialect: str) -> None:
+async def test_only_one_of_many_deletions_reports_success(tmp_path: Path, dialect: str) -> None:
     async with house(tmp_path, dialects=DIALECTS) as home:
         await home.add()
         mine, gone = await home.opened(), await home.opened()

@@ -92,7 +92,7 @@ async def test_a_named_origin_logs_in_with_its_cookie_and_reads_the_answer(tmp_p
         f"{APP}, https://evil.test",
     ],
 )
-async def test_another_origin_is_told_nothing_and_changes_nothing(
+async def test_another_origin_learns_nothing_and_changes_nothing(
     tmp_path: Path, origin: str
 ) -> None:
     """CVE-2026-40110, GHSA-rjvp-29xq-f62w: the whole origin is compared, not a part of it."""
@@ -214,7 +214,7 @@ async def test_a_named_origin_reads_refusals_too(
 
 
 @pytest.mark.parametrize("dialect", NAMES)
-async def test_a_limit_is_told_to_scripts_that_may_know(tmp_path: Path, dialect: str) -> None:
+async def test_a_rate_limit_is_visible_to_allowed_scripts(tmp_path: Path, dialect: str) -> None:
     limit = {"rate_limit": {"requests": 1, "per": "60s"}}
     values = {"cors": {"origins": [APP]}} | (
         limit if dialect in ("alekeagle", "rocketchat") else {}

@@ -251,7 +251,7 @@ async def test_a_token_is_the_documented_jwt(home: House, client: httpx.AsyncCli
         {"session_information": INFORMATION},
     ],
 )
-async def test_who_does_not_stay_has_an_hour(
+async def test_a_login_that_does_not_stay_lasts_an_hour(
     home: House, client: httpx.AsyncClient, more: Json
 ) -> None:
     answer = await client.post(SIGN_IN, json=ALICE | more)
@@ -263,7 +263,7 @@ async def test_who_does_not_stay_has_an_hour(
 
 
 @pytest.mark.parametrize("word", [True, 1, "1"])
-async def test_who_stays_has_four_hundred_days(
+async def test_a_login_that_stays_lasts_four_hundred_days(
     home: House, client: httpx.AsyncClient, word: object
 ) -> None:
     await signed_in(client, stay_logged_in=word)
@@ -322,7 +322,7 @@ async def test_wrong_and_unknown_read_alike(client: httpx.AsyncClient, login: Js
     assert is_wrong(answer) and not set_cookies(answer)
 
 
-async def test_a_disabled_user_is_told_after_the_right_password_alone(
+async def test_a_disabled_account_is_revealed_only_after_the_right_password(
     home: House, client: httpx.AsyncClient
 ) -> None:
     await home.accounts.users.disable("alice", home.clock(), actor=OWNER)
@@ -331,7 +331,7 @@ async def test_a_disabled_user_is_told_after_the_right_password_alone(
     assert is_error(answer, 400, "not_activated", "Account is not activated")
 
 
-async def test_who_must_change_the_password_is_told_so(
+async def test_a_required_password_change_is_reported(
     home: House, client: httpx.AsyncClient
 ) -> None:
     await home.add("carol", must_change_password=True)
@@ -348,7 +348,7 @@ async def test_a_banned_user_reads_like_a_wrong_password(
     assert is_wrong(await client.post(SIGN_IN, json=STAYING))
 
 
-async def test_who_is_locked_out_reads_like_a_wrong_password(client: httpx.AsyncClient) -> None:
+async def test_a_lock_out_looks_like_a_wrong_password(client: httpx.AsyncClient) -> None:
     for _ in range(5):
         assert is_wrong(await client.post(SIGN_IN, json=ALICE | {"password": "wrong"}))
     locked = await client.post(SIGN_IN, json=STAYING)
@@ -424,7 +424,7 @@ INVALID: list[tuple[str, Json, Json]] = [
 
 
 @pytest.mark.parametrize(("path", "body", "sentences"), INVALID)
-async def test_fields_are_told_by_name(
+async def test_fields_are_reported_by_name(
     client: httpx.AsyncClient, path: str, body: Json, sentences: Json
 ) -> None:
     assert is_invalid(await client.post(path, content=json.dumps(body), headers=JSON), **sentences)
@@ -474,7 +474,7 @@ async def test_a_second_factor_is_asked_for_and_taken(
     assert is_error(used, 400, "totp_invalid"), "a code works once"
 
 
-async def test_a_wrong_password_is_told_before_a_code_is_asked_for(
+async def test_a_wrong_password_is_refused_before_a_code_is_requested(
     home: House, client: httpx.AsyncClient
 ) -> None:
     secret = await turn_on_totp(home)
@@ -603,7 +603,9 @@ async def test_a_refresh_without_a_description_keeps_the_old_one(
     assert session["information"] == INFORMATION
 
 
-async def test_who_is_no_more_is_not_refreshed(home: House, client: httpx.AsyncClient) -> None:
+async def test_a_session_that_has_ended_is_not_refreshed(
+    home: House, client: httpx.AsyncClient
+) -> None:
     """It is never a 401, which the original web client does not handle here."""
     tokens = await signed_in(client)
     secret = {"session_token": tokens["session_token"]}
@@ -861,7 +863,9 @@ async def test_an_id_that_is_none_of_the_caller_s_is_a_404(
     assert is_error(answer, 404, "session_token_not_found", "Session token does not exist!")
 
 
-async def test_nobody_ends_another_user_s_session(home: House, client: httpx.AsyncClient) -> None:
+async def test_a_user_cannot_end_another_user_s_session(
+    home: House, client: httpx.AsyncClient
+) -> None:
     await home.add("bob")
     his = await home.opened("bob")
     his_secret = await home.accounts.access.make_secret(his.session, home.clock())
@@ -885,7 +889,7 @@ async def test_a_session_of_another_way_in_is_ended_by_its_token(
     assert await home.found(opened) is None
 
 
-async def test_what_is_ended_here_is_ended_everywhere(
+async def test_a_session_that_is_ended_here_is_ended_everywhere(
     home: House, client: httpx.AsyncClient
 ) -> None:
     opened, tokens = await home.opened(), await signed_in(client)
@@ -1030,7 +1034,7 @@ async def test_elsewhere_it_is_a_503(home: House, client: httpx.AsyncClient) -> 
     assert is_error(refreshed, 503, "storage_unavailable"), "the session is not called ended"
 
 
-async def test_what_nobody_foresaw_is_a_500_in_the_same_shape(
+async def test_an_unexpected_error_is_a_500_in_the_same_shape(
     home: House, client: httpx.AsyncClient
 ) -> None:
     home.accounts.passwords.close()

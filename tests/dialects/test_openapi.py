@@ -45,7 +45,7 @@ async def test_it_is_valid_and_tells_of_the_dialects_that_are_on(
     assert tags == set(dialects)
 
 
-async def test_every_endpoint_is_told_of_in_words_and_every_word_is_of_an_endpoint(
+async def test_every_endpoint_has_a_description_and_every_description_an_endpoint(
     tmp_path: Path,
 ) -> None:
     _, told = await read(tmp_path, dialects=ALL, api={"enabled": True})

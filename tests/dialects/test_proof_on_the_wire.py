@@ -120,7 +120,7 @@ async def test_every_form_of_the_account_asks(home: House, stolen: Opened, path:
         assert await is_unguarded(home)
 
 
-async def test_the_password_form_of_whoever_has_a_factor_asks_for_a_code(home: House) -> None:
+async def test_the_password_form_of_a_user_with_a_factor_asks_for_a_code(home: House) -> None:
     opened, secret = await home.opened(), totp.new_secret()
     user = await home.accounts.users.get("alice")
     await home.accounts.second_factors.adopt_totp(user, secret, home.clock())

@@ -218,7 +218,7 @@ async def test_a_banned_user_reads_like_a_wrong_password(
     assert is_answer(await client.post(api("login"), json=RIGHT), 401, UNAUTHORIZED)
 
 
-async def test_a_disabled_user_is_told_so_after_the_right_password_only(
+async def test_a_disabled_user_gets_a_message_only_after_the_right_password(
     home: House, client: httpx.AsyncClient
 ) -> None:
     await home.accounts.users.disable("alice", home.clock(), actor=OWNER)
@@ -232,7 +232,7 @@ async def test_a_disabled_user_is_told_so_after_the_right_password_only(
     assert is_answer(await client.post(api("login"), json=wrong), 401, UNAUTHORIZED)
 
 
-async def test_who_must_change_the_password_is_told_so(
+async def test_a_required_password_change_is_reported(
     home: House, client: httpx.AsyncClient
 ) -> None:
     await home.add("carol", must_change_password=True)
@@ -269,7 +269,9 @@ async def test_a_wrong_code_is_a_401(home: House, client: httpx.AsyncClient) -> 
     assert is_answer(answer, 401, invalid)
 
 
-async def test_too_many_wrong_codes_are_told_apart(home: House, client: httpx.AsyncClient) -> None:
+async def test_too_many_wrong_codes_have_their_own_error(
+    home: House, client: httpx.AsyncClient
+) -> None:
     """CVE-2024-21500: starting the login again does not give a new budget."""
     secret = await turn_on_totp(home)
     for _ in range(5):
@@ -292,7 +294,7 @@ async def test_a_code_logs_in_from_the_body_or_the_header_and_once(
     assert again.json()["error"] == "totp-invalid"
 
 
-async def test_who_guesses_is_blocked_for_that_user(client: httpx.AsyncClient) -> None:
+async def test_guessing_at_one_user_blocks_that_user(client: httpx.AsyncClient) -> None:
     for _ in range(5):
         await client.post(api("login"), json=RIGHT | {"password": "wrong"})
     blocked = {
@@ -305,7 +307,7 @@ async def test_who_guesses_is_blocked_for_that_user(client: httpx.AsyncClient) -
     assert is_answer(answer, 401, blocked) and answer.headers["retry-after"] == "300"
 
 
-async def test_who_guesses_at_everybody_is_blocked_for_the_address(tmp_path: Path) -> None:
+async def test_guessing_at_many_users_blocks_the_address(tmp_path: Path) -> None:
     regulation = {"network_attempts": 3}
     async with house(tmp_path, dialects=ON, regulation=regulation) as home:
         await home.add("alice")
@@ -483,7 +485,9 @@ async def test_logging_out_the_others_keeps_this_one(
     assert await home.found(here) is not None and await home.found(there) is None
 
 
-async def test_a_token_in_a_cookie_is_not_told(home: House, client: httpx.AsyncClient) -> None:
+async def test_a_token_from_a_cookie_is_not_in_the_answer(
+    home: House, client: httpx.AsyncClient
+) -> None:
     """HttpOnly means that no script must see it."""
     here = await home.opened()
     headers = {"cookie": home.cookie(here)}
@@ -622,7 +626,7 @@ async def test_a_database_that_does_not_answer_is_a_503(
     assert answer.headers["retry-after"] == "5" and not set_cookies(answer)
 
 
-async def test_what_nobody_foresaw_is_a_500(home: House, client: httpx.AsyncClient) -> None:
+async def test_an_unexpected_error_is_a_500(home: House, client: httpx.AsyncClient) -> None:
     home.accounts.passwords.close()  # the pool raises its own error for every job
     answer = await client.post(api("login"), json=RIGHT)
     assert is_answer(answer, 500, {"success": False, "error": "Internal server error"})

@@ -410,7 +410,7 @@ async def listed(client: httpx.AsyncClient, headers: dict[str, str], **query: An
     return answer.json()
 
 
-async def test_pages_are_cut_and_the_size_asked_for_is_told(
+async def test_pages_are_cut_and_the_requested_size_is_reported(
     home: House, client: httpx.AsyncClient, alice: Opened
 ) -> None:
     for _ in range(4):
@@ -525,7 +525,7 @@ async def test_the_record_of_an_own_session(home: House, client: httpx.AsyncClie
     }
 
 
-async def test_nothing_that_is_stored_of_a_token_is_told(
+async def test_no_stored_part_of_a_token_is_revealed(
     home: House, client: httpx.AsyncClient, alice: Opened
 ) -> None:
     """CVE-2026-40166: read-only endpoints revealed secrets."""

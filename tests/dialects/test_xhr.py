@@ -92,7 +92,9 @@ def test_a_refusal_that_nobody_drew_is_a_500_and_no_leak() -> None:
 # Login
 
 
-async def test_who_guesses_has_to_wait_and_is_told_how_long(script: httpx.AsyncClient) -> None:
+async def test_a_client_that_guesses_has_to_wait_and_learns_how_long(
+    script: httpx.AsyncClient,
+) -> None:
     for _ in range(5):
         await script.post("/xhr/login", json=RIGHT | {"password": "wrong"})
     answer = await script.post("/xhr/login", json=RIGHT)
@@ -141,7 +143,7 @@ async def test_a_banned_user_reads_like_a_wrong_password(
     assert (banned.status_code, banned.json()) == (401, wrong.json())
 
 
-async def test_a_user_who_must_change_the_password_is_told_so_after_the_right_one_only(
+async def test_a_required_password_change_is_revealed_only_after_the_right_password(
     home: House, script: httpx.AsyncClient
 ) -> None:
     await home.add("carol", must_change_password=True)
@@ -336,7 +338,7 @@ async def test_a_pending_session_opens_logout_and_nothing_else(
     assert await home.found(pending) is None
 
 
-async def test_our_cookie_twice_is_nobody_and_every_variant_is_expired(
+async def test_our_cookie_twice_is_no_session_and_every_variant_is_expired(
     home: House, script: httpx.AsyncClient
 ) -> None:
     one, two = home.cookie(await home.opened()), home.cookie(await home.opened())
@@ -586,7 +588,7 @@ async def test_a_recovery_code_removes_the_app(home: House, script: httpx.AsyncC
     assert not await is_on(home)
 
 
-async def test_what_is_not_on_is_not_removed(script: httpx.AsyncClient) -> None:
+async def test_a_factor_that_is_off_is_not_removed(script: httpx.AsyncClient) -> None:
     await script.post("/xhr/login", json=RIGHT)
     assert is_error(await remove(script, json={"token": "123456"}), 401, "totp_not_on")
 
@@ -628,7 +630,7 @@ ENDPOINTS_OF_APPS = [("GET", GENERATE), ("HEAD", GENERATE), ("POST", APP), ("DEL
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS_OF_APPS)
-async def test_nobody_and_the_half_logged_in_change_no_factor(
+async def test_clients_without_a_complete_login_cannot_change_factors(
     home: House, script: httpx.AsyncClient, method: str, path: str
 ) -> None:
     """CVE-2026-32246: a pending session was accepted by another endpoint."""
@@ -718,7 +720,7 @@ async def test_a_database_that_does_not_answer_is_a_503(
     assert not set_cookies(answer)
 
 
-async def test_what_nobody_foresaw_is_a_500_in_the_same_shape(
+async def test_an_unexpected_error_is_a_500_in_the_same_shape(
     home: House, script: httpx.AsyncClient
 ) -> None:
     home.accounts.passwords.close()  # the pool raises its own error for every job

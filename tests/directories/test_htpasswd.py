@@ -264,7 +264,7 @@ async def test_sha1_is_accepted_with_a_warning(file: Path) -> None:
         assert await accounts.users.refresh(NOW) == accounts.users.warnings() != (warning,)
 
 
-def test_what_is_no_line_of_users_is_passed_over() -> None:
+def test_lines_without_users_are_skipped() -> None:
     hash_ = hashed("x")
     rows = read_htpasswd(f"# comment\n\n  \nalice:{hash_}:a comment\r\n  # more\nbob:{hash_}")
     assert [(row.line, row.entry.key, row.entry.password_hash) for row in rows] == [

@@ -283,7 +283,7 @@ def test_it_prints_json_and_says_what_it_skipped(folder: Path, serve: Serve) -> 
     ("words", "said"),
     [(["--user", "a"], "needs --url"), (["--url", "wiki"], "not an http or https URL")],
 )
-def test_what_it_cannot_look_at_is_said(folder: Path, words: list[str], said: str) -> None:
+def test_wrong_options_are_reported(folder: Path, words: list[str], said: str) -> None:
     done = CliRunner().invoke(app, ["doctor", *words, "-c", str(folder / "none.yaml")])
     assert done.exit_code == 2 and said in done.stderr
 

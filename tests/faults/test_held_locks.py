@@ -95,7 +95,7 @@ def test_rate_counters_refuse_at_once_until_their_file_is_free(
     rates.close()
 
 
-def test_audit_lines_wait_in_the_thread_and_are_told_when_they_are_lost(
+def test_audit_lines_wait_in_the_thread_and_are_reported_if_they_are_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "THREAD_WAIT_S", 0.05)
@@ -131,7 +131,7 @@ def test_audit_lines_that_waited_are_in_the_file_that_then_has_the_name(tmp_path
     assert channel.lost == 0
 
 
-def test_lines_that_are_not_written_before_the_end_are_told() -> None:
+def test_lines_that_are_not_written_before_the_end_are_reported() -> None:
     told: list[str] = []
     release = threading.Event()
 

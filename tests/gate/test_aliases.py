@@ -365,7 +365,7 @@ async def test_a_path_leads_back_to_the_host_that_was_asked(fronts: Build) -> No
     ]
 
 
-async def test_user_information_is_told_to_the_user_alone(fronts: Build) -> None:
+async def test_user_information_is_only_for_the_user(fronts: Build) -> None:
     """CVE-2024-39315: it contained tokens."""
     front = await build(fronts)
     emails = (Email("alice@example.com", True),)

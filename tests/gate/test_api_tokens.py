@@ -159,7 +159,7 @@ async def test_a_token_is_a_carrier_alone_and_nowhere_else(
     assert (await keyed.get("/", *sent)).status == status
 
 
-async def test_a_wrong_token_is_nobody_and_stays_here(keyed: Front) -> None:
+async def test_a_wrong_token_is_no_session_and_is_not_forwarded(keyed: Front) -> None:
     """It has Doorward's form, so it may be a mistyped valid token."""
     good = keyed.cookie(await keyed.opened())
     for line in (bearer(WRONG), basic("alice", WRONG), api_key(WRONG)):

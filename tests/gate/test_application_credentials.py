@@ -97,7 +97,7 @@ async def test_a_token_goes_as_bearer(fronts: Build, origin: Origin, tmp_path: P
     assert authorizations(front) == [b"Bearer abc.def_-~+/=="]
 
 
-async def test_nobody_who_is_refused_and_nothing_public_gets_them(
+async def test_refused_and_public_requests_do_not_get_them(
     fronts: Build, origin: Origin, tmp_path: Path
 ) -> None:
     """Users whom every other rule refuses can also open a public path."""
@@ -202,7 +202,7 @@ async def test_a_body_goes_with_them(fronts: Build, origin: Origin, tmp_path: Pa
     assert authorizations(front) == [BASIC]
 
 
-async def test_a_front_proxy_that_asks_is_not_told_them(fronts: Build, tmp_path: Path) -> None:
+async def test_a_verification_answer_does_not_contain_them(fronts: Build, tmp_path: Path) -> None:
     route = {"upstream": "http://127.0.0.1:9", "credentials": basic(tmp_path)}
     front = await fronts(trusted_proxies=["10.0.0.0/8"], forward_auth=FORWARD_AUTH, routes=[route])
     cookie = front.cookie(await front.opened())

@@ -71,7 +71,7 @@ async def read(front: Front, token: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("algorithm", [ES256, EDDSA])
-async def test_it_says_who_asks_to_whoever_verifies_it(
+async def test_an_application_that_verifies_it_learns_the_user(
     fronts: Build, origin: Origin, algorithm: str
 ) -> None:
     from doorward.accounts.user import Email

@@ -213,7 +213,9 @@ def test_a_host_or_path_without_a_route_is_nowhere() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PROPFIND"])
-async def test_nobody_hears_401_with_the_way_to_log_in(front: Front, method: str) -> None:
+async def test_a_client_without_a_session_gets_401_with_the_login(
+    front: Front, method: str
+) -> None:
     answer = await front.get("/a?b=c&d", method=method)
     assert answer.status == 401
     assert answer.values(b"www-authenticate") == [b'Bearer realm="doorward"']
@@ -231,7 +233,7 @@ async def test_a_person_is_led_to_the_login_page_and_a_program_is_not(front: Fro
     assert (await front.get("/a", (b"sec-fetch-mode", b"cors"), browser[1])).status == 401
 
 
-async def test_somebody_who_may_not_hears_403(front: Front) -> None:
+async def test_a_user_without_access_gets_a_403(front: Front) -> None:
     session = front.cookie(await front.opened())
     assert (await front.get("/admin/", session)).status == 403
     assert front.origin.heads == []

@@ -111,7 +111,7 @@ async def test_a_password_counts_nowhere_else_and_stays_here_where_it_is_asked_f
     assert values_of(front.origin.heads[-1], b"authorization") == [line[1]], "the application's"
 
 
-async def test_a_wrong_password_is_nobody(front: Front) -> None:
+async def test_a_wrong_password_is_no_session(front: Front) -> None:
     for line in (
         basic("alice", "wrong"),
         basic("nobody", PASSWORD),
@@ -132,7 +132,7 @@ async def test_a_wrong_password_is_nobody(front: Front) -> None:
         assert values_of(front.origin.heads[-1], b"authorization") == []
 
 
-async def test_what_is_no_basic_is_the_applications(front: Front) -> None:
+async def test_other_schemes_than_basic_belong_to_the_application(front: Front) -> None:
     cookie = front.cookie(await front.opened())
     for value in (b"Basicly x", b"Digest x", b"Bearer theirs"):
         assert (await front.get("/dav/x", cookie, (b"authorization", value))).status == 200
@@ -169,7 +169,7 @@ async def test_one_hash_is_enough_for_many_files(
     assert [one.event.detail for one in records if one.event.detail == "basic"] == ["basic"] * 2
 
 
-async def test_what_ends_for_others_costs_no_hash(
+async def test_the_end_of_other_sessions_costs_no_hash(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After every revocation on the host, the feed is read first."""
@@ -203,7 +203,7 @@ async def test_guessing_is_regulated_as_at_the_login_page(front: Front) -> None:
     assert len(records) == 5
 
 
-async def test_what_one_network_did_says_nothing_of_another(front: Front) -> None:
+async def test_a_result_in_one_network_does_not_apply_to_another(front: Front) -> None:
     """A lock-out in one network does not affect the user in another, and a success in one does not
     count in the other."""
     line, elsewhere = basic("alice", PASSWORD), {"peer": "198.51.100.9"}
@@ -276,7 +276,7 @@ async def test_two_users_of_one_password_are_two(front: Front) -> None:
 
 
 @pytest.mark.parametrize("fault", [Overloaded, StorageUnavailable])
-async def test_what_cannot_be_judged_now_is_503(
+async def test_a_password_that_cannot_be_checked_now_is_503(
     front: Front, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
 ) -> None:
     async def fail(*args: object, **more: object) -> None:
@@ -296,7 +296,7 @@ async def test_it_opens_no_path_of_our_own(front: Front) -> None:
     assert (await front.get("/.doorward/account", line)).status == 401
 
 
-async def test_what_is_open_goes_on_when_the_password_is_looked_at_again(front: Front) -> None:
+async def test_open_streams_continue_when_the_password_is_checked_again(front: Front) -> None:
     """When its session expires, a stream is decided on again, and continues with the same one."""
     assert front.app._accounts is not None
     find, client = front.app._accounts.basic.find, ClientInfo("192.0.2.1", "")

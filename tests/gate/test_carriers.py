@@ -154,7 +154,7 @@ class Interrupted:
         return Found(None, known=False)
 
 
-async def test_a_session_that_ends_while_another_carrier_is_looked_up_is_nobody(
+async def test_a_session_that_ends_while_another_carrier_is_looked_up_does_not_count(
     front: Front,
 ) -> None:
     accounts, now = front.accounts, front.clock()

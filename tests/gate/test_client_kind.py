@@ -223,9 +223,7 @@ def kind(answer: object) -> str:
 
 
 @pytest.mark.parametrize("target", ["/.doorward/nothing", "/down/", "/admin/", "/x?token=%"])
-async def test_whatever_is_refused_is_told_in_the_form_that_the_client_can_use(
-    strict: Front, target: str
-) -> None:
+async def test_every_refusal_has_a_form_that_the_client_can_use(strict: Front, target: str) -> None:
     """Doorward's own 404, 502, 403 and 400, for each of those clients."""
     session = strict.cookie(await strict.opened())
     for name, method, headers, who in CLIENTS:

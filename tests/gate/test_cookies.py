@@ -77,7 +77,7 @@ def test_on_https_only_the_host_bound_name_counts() -> None:
         [b"doorward; doorward=%b"],
     ],
 )
-async def test_our_cookie_twice_is_nobody_and_every_variant_is_ended(
+async def test_our_cookie_twice_is_no_session_and_every_variant_is_expired_by_the_answer(
     front: Front, lines: list[bytes]
 ) -> None:
     """CVE-2026-25748: a malformed cookie bypassed the login."""

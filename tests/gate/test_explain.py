@@ -202,7 +202,7 @@ async def test_it_says_where_another_reading_leads(known: Known) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_user_whose_sessions_do_not_count_is_nobody(known: Known) -> None:
+async def test_a_user_whose_sessions_do_not_count_is_not_logged_in(known: Known) -> None:
     from dataclasses import replace
 
     user = replace(known.people["bob"][0], banned=True)
@@ -331,7 +331,7 @@ def _kept(request_id: str, at: float, path: str = "/x") -> KeptRefusal:
         (["--method", "GET", "POST", "/"], 2, "Give one URL"),
     ],
 )
-def test_what_cannot_be_explained_is_said(
+def test_a_request_that_cannot_be_explained_gets_an_error(
     file: str, words: list[str], status: int, said: str
 ) -> None:
     assert said.lower() in explained(file, *words, status=status).lower()

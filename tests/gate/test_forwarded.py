@@ -164,12 +164,12 @@ def test_any_bytes_are_hops_or_malformed(line: bytes) -> None:
         (b"", ("10.0.0.1", "http", "app.test")),
     ],
 )
-def test_the_hops_of_trusted_proxies_are_believed(line: bytes, found: tuple[str, ...]) -> None:
+def test_the_hops_of_trusted_proxies_are_trusted(line: bytes, found: tuple[str, ...]) -> None:
     """The outermost trusted proxy received the client's request."""
     assert through(line) == found
 
 
-def test_a_stranger_is_believed_nothing_and_nothing_of_it_is_even_read() -> None:
+def test_headers_of_an_untrusted_peer_are_not_even_read() -> None:
     for line in (b"for=10.0.0.1;proto=https;host=admin.test", b'for="'):
         assert through(line, peer="192.0.2.1") == ("192.0.2.1", "http", "app.test")
 
@@ -200,7 +200,7 @@ def test_two_headers_that_differ_are_refused(line: bytes, more: list[Header]) ->
     assert caught.value.status == 400
 
 
-def test_two_headers_that_agree_are_believed() -> None:
+def test_two_headers_that_agree_are_used() -> None:
     both = (
         b"for=198.51.100.1, for=203.0.113.9;proto=https;host=Wiki.test, for=10.0.0.7",
         (b"x-forwarded-for", b"203.0.113.9, 10.0.0.7"),
@@ -218,7 +218,7 @@ nodes = st.one_of(
 
 
 @given(st.lists(nodes, max_size=6), st.lists(nodes, max_size=3))
-def test_what_a_client_writes_before_the_first_stranger_changes_nothing(
+def test_hops_beyond_the_first_untrusted_one_change_nothing(
     forged: list[str], chain: list[str]
 ) -> None:
     def found(entries: list[str]) -> tuple[str, str, str]:
@@ -248,7 +248,7 @@ async def test_the_application_gets_the_chain_and_no_forwarded(fronts: Build) ->
 # Peers on a Unix socket
 
 
-def test_a_unix_peer_is_believed_only_when_it_is_named() -> None:
+def test_a_unix_peer_is_trusted_only_if_it_is_listed() -> None:
     line = b"for=203.0.113.9;proto=https"
     assert through(line, peer="") == ("", "http", "app.test")
     assert through(line, peer="", accept=BEHIND_A_SOCKET) == ("203.0.113.9", "https", "app.test")
@@ -301,7 +301,9 @@ def test_unix_is_a_word_for_a_unix_socket_only() -> None:
         ("::/1", "8000::/1"),
     ],
 )
-def test_everybody_is_believed_by_nobody_who_can_be_reached(trusted: tuple[str, ...]) -> None:
+def test_trusting_every_address_is_refused_unless_only_this_machine_can_connect(
+    trusted: tuple[str, ...],
+) -> None:
     for listen in ("0.0.0.0:80", "[::]:80", "192.0.2.1:80"):
         with pytest.raises(InvalidSettings, match="every client choose its own address"):
             settings(listen, *trusted)

@@ -30,7 +30,7 @@ def break_storage(front: Front, folder: Any) -> None:
     front.clock.now += CONFIRMATION_S
 
 
-async def test_while_storage_is_silent_a_session_is_unknown_and_not_nobodys(
+async def test_while_storage_is_silent_a_session_is_unknown_instead_of_invalid(
     front: Front, tmp_path: Any
 ) -> None:
     """A 401 would make a program discard its token."""
@@ -46,7 +46,7 @@ async def test_while_storage_is_silent_a_session_is_unknown_and_not_nobodys(
     assert len(front.origin.heads) == 1
 
 
-async def test_while_storage_is_silent_a_request_that_carries_no_session_is_nobodys(
+async def test_while_storage_is_silent_a_request_without_a_carrier_has_no_session(
     front: Front, tmp_path: Any
 ) -> None:
     break_storage(front, tmp_path)

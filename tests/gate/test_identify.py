@@ -57,7 +57,7 @@ async def test_a_cookie_in_quotes_is_the_same_cookie(front: Front, line: bytes) 
         assert b"doorward" not in b"".join(values_of(front.origin.heads[-1], b"cookie"))
 
 
-async def test_a_forged_cookie_is_nobody(front: Front) -> None:
+async def test_a_forged_cookie_is_no_session(front: Front) -> None:
     """CVE-2016-0736, CVE-2021-26690, CVE-2021-26691, CVE-2024-21493, CVE-2026-25748: crafted
     session data that crashed, overflowed or was let through."""
     for value in corpus("forged_cookies.txt"):
@@ -75,7 +75,7 @@ async def test_no_changed_byte_of_a_cookie_is_accepted(front: Front) -> None:
         assert (await front.get("/", (b"cookie", b"doorward=" + changed))).status in expected
 
 
-async def test_a_bare_token_in_the_cookie_is_nobody(front: Front) -> None:
+async def test_a_bare_token_in_the_cookie_is_no_session(front: Front) -> None:
     """CVE-2024-47077, CVE-2024-47616: a token made for one purpose was accepted for another."""
     opened = await front.opened()
     assert (await front.get("/", (b"cookie", b"doorward=" + opened.token.encode()))).status == 401
@@ -284,7 +284,9 @@ async def test_a_pending_session_opens_nothing(front: Front) -> None:
 
 
 @pytest.mark.parametrize("ending", ["end", "ban", "disable", "delete", "set_password", "end_all"])
-async def test_what_another_process_ends_is_over_when_it_returns(front: Front, ending: str) -> None:
+async def test_a_session_that_another_process_ends_is_over_when_it_returns(
+    front: Front, ending: str
+) -> None:
     """CVE-2025-29928, CVE-2024-21492: deleted sessions were not revoked. CVE-2026-40934: cookies
     outlived a password change. CVE-2025-53942, CVE-2025-64521: deactivated users stayed logged
     in."""
@@ -374,7 +376,9 @@ async def test_a_session_is_kept_and_not_read_again(front: Front, stored: Stored
     assert stored.reads == 1
 
 
-async def test_a_session_that_ends_while_it_is_read_is_nobody(front: Front, stored: Stored) -> None:
+async def test_a_session_that_ends_while_it_is_read_does_not_count(
+    front: Front, stored: Stored
+) -> None:
     """Promise 3: the revoking call is answered before the read returns."""
     feed, now = Feed(), front.clock()
     live = Live(stored, feed)  # type: ignore[arg-type]
@@ -407,7 +411,7 @@ async def test_news_empty_what_they_name(front: Front, stored: Stored, news: str
     assert (await live.find(b"c", "token", now)).session is None
 
 
-async def test_what_storage_could_not_confirm_for_long_is_nobody(
+async def test_a_session_that_storage_could_not_confirm_for_long_does_not_count(
     front: Front, stored: Stored
 ) -> None:
     feed, now = Feed(), front.clock()

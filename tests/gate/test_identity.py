@@ -158,7 +158,7 @@ async def test_empty_values_are_left_out(front: Front) -> None:
     assert await sent(front) == [(b"remote-user", b"alice")]
 
 
-async def test_an_address_that_is_not_verified_is_not_told(front: Front) -> None:
+async def test_an_unverified_address_is_not_sent(front: Front) -> None:
     """As for CVE-2026-40574: an address counts only after the user has proved that it is theirs."""
     from doorward.accounts.user import Email
 
@@ -194,7 +194,9 @@ async def test_tokens_of_other_products_come_from_nobody(
     assert not [line for line in lines_of(origin.heads[-1]) if b"jwt" in line[0]]
 
 
-async def test_a_change_of_the_user_is_told_at_the_next_request(front: Front) -> None:
+async def test_a_change_of_the_user_reaches_the_application_with_the_next_request(
+    front: Front,
+) -> None:
     """CVE-2021-41230: changed claims were not re-evaluated during a session."""
     session = front.cookie(await front.opened())
     assert (await front.get("/", session)).status == 200
@@ -203,7 +205,7 @@ async def test_a_change_of_the_user_is_told_at_the_next_request(front: Front) ->
 
 
 @given(st.text())
-def test_a_value_is_visible_ascii_and_can_be_told_from_every_other(value: str) -> None:
+def test_a_value_is_visible_ascii_and_unambiguous(value: str) -> None:
     """CVE-2020-7695: line breaks in a header."""
     line = ENCODINGS["percent"](value)
     assert all(0x20 <= byte < 0x7F for byte in line)
@@ -364,7 +366,7 @@ def test_every_name_that_the_gate_reads_means_something_else() -> None:
         ("none", "none cannot be combined with other"),
     ],
 )
-def test_what_a_header_cannot_be_is_said(told: object, said: str) -> None:
+def test_an_impossible_header_is_refused_with_a_reason(told: object, said: str) -> None:
     with pytest.raises(InvalidSettings) as caught:
         settings_from(identity(told, "remote-user"))
     assert said in str(caught.value)
@@ -389,7 +391,7 @@ MANY = ["g" * 180 + str(number) for number in range(VALUE_BYTES // 180 + 1)]
         ({}, {"groups": MANY}, "Remote-Groups", "is longer than 8192 bytes"),
     ],
 )
-async def test_a_user_of_whom_a_header_cannot_tell_is_refused_and_the_log_says_why(
+async def test_a_user_whose_name_no_header_can_carry_is_refused_and_the_log_has_the_reason(
     fronts: Build,
     origin: Origin,
     route: dict[str, Any],

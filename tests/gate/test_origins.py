@@ -52,7 +52,7 @@ def request(*headers: Header) -> Request:
 
 
 @pytest.mark.parametrize(("headers", "expected"), SAYINGS)
-def test_what_another_site_sends_is_known_by_its_origin(
+def test_requests_of_another_site_are_recognized_by_their_origin(
     headers: list[Header], expected: Sender
 ) -> None:
     """CVE-2017-1000069, CVE-2026-27589, CVE-2021-41247: no protection from cross-site requests;

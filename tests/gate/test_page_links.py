@@ -30,7 +30,7 @@ async def refused(front: Front, target: str, *headers: Header, **more: Any) -> A
     return await front.get(target, *BROWSER, *headers, **more)
 
 
-async def test_who_may_not_open_a_page_can_log_in_as_someone_else(front: Front) -> None:
+async def test_a_user_without_access_can_log_in_as_another_user(front: Front) -> None:
     cookie = front.cookie(await front.opened())
     answer = await refused(front, "/admin/?a=1", cookie)
     assert answer.status == 403
@@ -42,7 +42,7 @@ async def test_who_may_not_open_a_page_can_log_in_as_someone_else(front: Front) 
     assert set(program) == {"error", "message", "request_id"}
 
 
-async def test_what_nobody_may_open_offers_no_other_login(fronts: Build) -> None:
+async def test_a_page_that_is_closed_to_every_user_offers_no_other_login(fronts: Build) -> None:
     front = await fronts(access={"rules": [{"path": "/never", "require": "deny"}]})
     cookie = front.cookie(await front.opened())
     for answer in (await refused(front, "/never"), await refused(front, "/never", cookie)):

@@ -85,7 +85,7 @@ async def test_a_pair_named_by_connection_is_none(front: Front) -> None:
     assert (await front.get("/public/", *headers)).status == 200 and sent(front) == []
 
 
-async def test_where_the_dialect_is_off_the_pair_is_the_applications(fronts: Build) -> None:
+async def test_without_the_dialect_the_pair_belongs_to_the_application(fronts: Build) -> None:
     front = await fronts(access=ACCESS)
     opened = await front.opened()
     assert (await front.get("/", *pair(opened))).status == 401

@@ -115,7 +115,7 @@ async def test_deny_refuses_whatever_the_rules_say_and_tells_the_log_alone(
 
 
 @both
-async def test_allow_lets_pass_whom_the_rules_refuse(
+async def test_allow_overrides_a_refusal_by_the_rules(
     fronts: Build, deciding: Set, is_async: bool
 ) -> None:
     front = await fronts(access=deciding(answering_with(Allow(), is_async=is_async)))
@@ -151,7 +151,7 @@ async def test_a_second_target_is_left_to_the_rules(fronts: Build, deciding: Set
     assert front.origin.heads == []
 
 
-async def test_a_session_whose_factor_is_due_is_nobody_and_cannot_be_allowed(
+async def test_a_pending_session_does_not_count_and_cannot_be_allowed(
     fronts: Build, deciding: Set
 ) -> None:
     """CVE-2026-32246."""
@@ -175,9 +175,7 @@ async def test_a_session_whose_factor_is_due_is_nobody_and_cannot_be_allowed(
     assert asked == [None] and front.origin.heads == []
 
 
-async def test_it_is_told_of_request_and_user_and_of_no_secret(
-    fronts: Build, deciding: Set
-) -> None:
+async def test_it_gets_the_request_and_the_user_and_no_secret(fronts: Build, deciding: Set) -> None:
     asked: list[tuple[Request, Identity | None]] = []
 
     def decide(request: Request, identity: Identity | None) -> None:
@@ -341,7 +339,7 @@ async def test_a_shared_cache_gets_no_answer_that_only_a_decision_allowed(
     assert answer.status == 200 and answer.values(b"cache-control") == [expected]
 
 
-async def test_whoever_is_allowed_without_a_login_gets_no_credentials(
+async def test_a_client_that_is_allowed_without_a_login_gets_no_credentials(
     fronts: Build, deciding: Set, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"
@@ -492,7 +490,7 @@ async def test_one_that_cannot_be_used_stops_the_start_and_the_check(
 
 
 @pytest.mark.parametrize("name", ["policy", "a b:c", ":decide", "policy:", "policy.py", "a:b()"])
-def test_what_names_no_function_is_a_fault(name: str) -> None:
+def test_a_name_without_a_function_is_a_fault(name: str) -> None:
     with pytest.raises(InvalidSettings) as caught:
         settings_from({"routes": [{"upstream": "http://a"}], "access": {"decide": name}})
     (fault,) = caught.value.faults

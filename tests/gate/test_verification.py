@@ -67,7 +67,9 @@ async def test_a_session_is_let_through_with_the_headers_of_its_route(
 
 
 @every_endpoint
-async def test_nobody_is_let_through_with_every_header_empty(front: Front, endpoint: str) -> None:
+async def test_a_public_request_without_a_session_has_every_header_empty(
+    front: Front, endpoint: str
+) -> None:
     """CVE-2026-30851: a front proxy kept the client's header if the answer had none."""
     answer = await verify(front, endpoint, (b"remote-user", b"admin"), target="/public/x")
     assert answer.status == 200
@@ -130,7 +132,9 @@ async def test_a_user_that_changes_is_told_anew(front: Front) -> None:
 
 
 @every_endpoint
-async def test_nobody_is_told_where_to_log_in(front: Front, endpoint: str) -> None:
+async def test_a_client_without_a_session_learns_where_to_log_in(
+    front: Front, endpoint: str
+) -> None:
     answer = await verify(front, endpoint, target="/a?b=c&d=1")
     login = "https://auth.example.com/.doorward/login?rd=" + quote(f"https://{SITE}", safe="")
     login += "/a%3Fb%3Dc%26d%3D1"
@@ -169,7 +173,7 @@ async def test_on_the_host_of_the_portal_the_way_back_is_a_path(fronts: Build) -
 
 
 @every_endpoint
-async def test_somebody_who_may_not_is_told_so(front: Front, endpoint: str) -> None:
+async def test_a_user_without_access_gets_a_message(front: Front, endpoint: str) -> None:
     cookie = front.cookie(await front.opened())
     answer = await verify(front, endpoint, cookie, target="/admin/")
     assert answer.status == 403
@@ -307,7 +311,7 @@ async def test_a_verification_whose_client_has_no_address_is_refused(
 
 
 @every_endpoint
-async def test_nobody_but_a_trusted_proxy_may_ask(front: Front, endpoint: str) -> None:
+async def test_only_a_trusted_proxy_may_ask(front: Front, endpoint: str) -> None:
     cookie = front.cookie(await front.opened())
     with capture_logs() as lines:
         for target in ("/", "/public/"):

@@ -111,7 +111,7 @@ async def test_administrators_may_and_nobody_is_asked_to_log_in(dav: Front, name
 
 
 @every_header
-async def test_it_counts_whatever_the_method_and_whoever_repeats_it(dav: Front, name: str) -> None:
+async def test_every_method_counts_and_so_does_every_repetition(dav: Front, name: str) -> None:
     cookie = dav.cookie(await dav.opened())
     secret, plain = naming(name, "/dav/secret/x"), naming(name, "/dav/x")
     for method in ("GET", "POST", "MOVE", "COPY", "LOCK", "PUT", "BREW"):

@@ -164,7 +164,7 @@ def test_it_ends_with_its_terminal(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_upstream_is_told_in_a_line(tmp_path: Path) -> None:
+def test_an_invalid_upstream_is_reported_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [*DOORWARD, "--upstream", "example.com"],
         env=os.environ | {"TMPDIR": str(tmp_path)},

@@ -198,7 +198,7 @@ def test_a_program_gets_a_401_that_names_the_login(front: Asking) -> None:
     assert len(front.inner.origin.heads) == sent
 
 
-def test_somebody_who_may_not_gets_403(front: Asking) -> None:
+def test_a_user_without_access_gets_403(front: Asking) -> None:
     cookie, _ = front.login()
     sent = len(front.inner.origin.heads)
     assert front.ask("/admin/", cookie).status == 403
@@ -370,7 +370,7 @@ def test_a_host_that_is_not_served_reaches_nothing(front: Asking) -> None:
 MATRIX: dict[str, Callable[..., Any]] = {
     "allowed, nobody in a browser": test_a_login_at_the_portal_leads_back_and_the_user_is_seen,
     "nobody, a program": test_a_program_gets_a_401_that_names_the_login,
-    "forbidden": test_somebody_who_may_not_gets_403,
+    "forbidden": test_a_user_without_access_gets_403,
     "forged headers": test_headers_that_a_client_forges_open_nothing_and_reach_nobody,
     "lookalikes": test_an_application_that_folds_names_sees_nobody_but_the_user,
     "second factor due": test_a_second_factor_that_is_due_is_asked_for_at_the_portal,

@@ -28,7 +28,7 @@ def guestbook() -> Iterator[httpx.Client]:
         )
 
 
-def test_it_greets_whoever_its_header_names(guestbook: httpx.Client) -> None:
+def test_it_greets_the_user_in_its_header(guestbook: httpx.Client) -> None:
     page = guestbook.get("/", headers={"Remote-User": "alice"})
     assert page.status_code == 200
     assert "Hello, <strong>alice</strong>" in page.text
@@ -67,6 +67,6 @@ def test_other_pages_and_methods_are_refused(guestbook: httpx.Client) -> None:
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
-def test_it_shows_what_it_was_told(guestbook: httpx.Client) -> None:
+def test_it_shows_the_headers_that_it_received(guestbook: httpx.Client) -> None:
     page = guestbook.get("/", headers={"Remote-Groups": "staff,<admins>"}).text
     assert "<td>Remote-Groups</td><td>staff,&lt;admins&gt;</td>" in page

@@ -87,7 +87,7 @@ def test_an_answer_of_somebody_else_is_not_ready(tmp_path: Path, body: bytes) ->
         assert health(file) == (1, "", "not ready: it answered with status 500")
 
 
-def test_nobody_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_server_is_reported(tmp_path: Path) -> None:
     with answering(200, b"") as server:
         free = listen_of(server)
     status, _, said = health(configured(tmp_path, admin_listen=free))

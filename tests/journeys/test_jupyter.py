@@ -127,7 +127,7 @@ def test_a_kernel_runs_cells_through_the_proxy(
         assert run(socket, "import time\nfor n in range(3): print(n, flush=True); time.sleep(.1)")
 
 
-def test_who_is_not_logged_in_reaches_no_kernel(
+def test_a_client_without_a_session_reaches_no_kernel(
     live: Live, alice: httpx.Client, kernel: str
 ) -> None:
     """CVE-2024-28179: the path of the WebSocket had no authentication."""

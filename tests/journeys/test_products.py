@@ -127,7 +127,7 @@ def test_grafana_signs_up_its_user_with_name_groups_and_role(deploy: Start) -> N
         assert list(accounts) == ["joerg"]
 
 
-def test_grafana_ignores_whoever_is_not_on_its_whitelist(deploy: Start) -> None:
+def test_grafana_ignores_clients_that_are_not_on_its_whitelist(deploy: Start) -> None:
     with serving(grafana({}, ("192.0.2.1",))) as url:
         live = deploy("", routes=[{"upstream": url, "identity": "webauth"}], users=[USER])
         assert visit(live, live.login("joerg")) == (401, None)

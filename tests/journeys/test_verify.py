@@ -195,7 +195,7 @@ def test_the_application_knows_its_user(house: House) -> None:
     assert (answer.status, answer.body.strip()) == (200, b"alice")
 
 
-def test_what_doorward_would_sign_is_believed(house: House) -> None:
+def test_an_assertion_that_doorward_would_sign_is_accepted(house: House) -> None:
     """Otherwise the refusals below would prove nothing."""
     answer = house.ask(house.sign())
     assert (answer.status_code, answer.text.strip()) == (200, "root")

@@ -119,7 +119,7 @@ def test_a_message_that_is_cut_in_the_middle_is_none(
 # Access
 
 
-def test_the_application_is_told_who_opened_it(
+def test_the_application_learns_which_user_opened_it(
     live: Live, application: Application, cookie: str
 ) -> None:
     with visit(live, cookie, additional_headers={"Cookie": cookie, "Remote-User": "bob"}):
@@ -132,7 +132,9 @@ def refusal(live: Live, cookie: str | None, **more: object) -> InvalidStatus:
     return refused.value
 
 
-def test_nobody_gets_an_ordinary_401(live: Live, application: Application) -> None:
+def test_a_client_without_a_session_gets_an_ordinary_401(
+    live: Live, application: Application
+) -> None:
     response = refusal(live, None).response
     assert response.status_code == 401
     assert json.loads(response.body or b"")["error"] == "unauthenticated"

@@ -92,7 +92,7 @@ async def test_tls_from_the_first_byte(serve: Serve, certificate: Certificate) -
     assert sink.encrypted == [True]
 
 
-async def test_where_starttls_is_due_and_not_offered_nothing_is_sent(serve: Serve) -> None:
+async def test_without_the_required_starttls_nothing_is_sent(serve: Serve) -> None:
     sink = await serve()
     with pytest.raises(MailFailed):
         await send(mailer(sink, STARTTLS))

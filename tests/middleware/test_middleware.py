@@ -133,7 +133,7 @@ def headers_of(scope: Message, name: bytes) -> list[bytes]:
 # Access, and what the application gets
 
 
-async def test_nobody_reaches_the_application_unless_a_rule_lets_it(house: House) -> None:
+async def test_no_request_reaches_the_application_unless_a_rule_allows_it(house: House) -> None:
     assert (await house.ask("/")).status == 401
     assert (await house.ask("/.doorward/unknown")).status == 404
     assert (await house.ask("/public/../x")).status == 400

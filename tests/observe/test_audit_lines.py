@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
         open_sink(tmp_path / "missing" / "audit.jsonl")
 
 
-def test_lines_that_are_lost_later_are_told_and_counted_once(tmp_path: Path) -> None:
+def test_lines_that_are_lost_later_are_reported_and_counted_once(tmp_path: Path) -> None:
     """The database has the records, so the operations succeed."""
     (folder := tmp_path / "logs").mkdir()
     channel = open_channel(folder / "audit.jsonl")

@@ -139,7 +139,7 @@ def test_hostile_characters_do_nothing(format: Format) -> None:
     assert written[:-1].isprintable()
 
 
-def test_a_target_is_told_up_to_a_length_and_without_login_data() -> None:
+def test_a_target_is_logged_up_to_a_length_and_without_login_data() -> None:
     stream = Written()
     log = log_to(stream)
     for target, shown in [

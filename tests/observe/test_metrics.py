@@ -84,7 +84,7 @@ async def test_durations_are_a_histogram_without_tunnels() -> None:
     assert found[name("sum", "")] == pytest.approx(3600.02, abs=0.1)
 
 
-async def test_whoever_asks_for_openmetrics_gets_it() -> None:
+async def test_clients_that_ask_for_openmetrics_get_it() -> None:
     text, media_type = await Metrics(ROUTES).answer("application/openmetrics-text; version=1.0.0")
     assert media_type.startswith("application/openmetrics-text") and text.endswith(b"# EOF\n")
 
@@ -171,7 +171,7 @@ async def folding(metrics: Metrics) -> None:
         await asyncio.sleep(0.005)  # like a worker, once a second
 
 
-async def test_whoever_is_asked_tells_of_all(tmp_path: Path) -> None:
+async def test_every_process_reports_the_numbers_of_all(tmp_path: Path) -> None:
     folder = clear_counters(tmp_path)
     one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
     counted(one, 3, 1)
@@ -188,7 +188,7 @@ async def test_whoever_is_asked_tells_of_all(tmp_path: Path) -> None:
     two.close()
 
 
-async def test_the_longest_lag_of_all_processes_is_told(tmp_path: Path) -> None:
+async def test_the_longest_lag_of_all_processes_is_reported(tmp_path: Path) -> None:
     folder = clear_counters(tmp_path)
     one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
     one.counters.peak_sources.append(lambda: {(LAG_MAX,): 0.04})
@@ -284,7 +284,7 @@ def test_nothing_of_an_earlier_start_is_left(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o077 == 0
 
 
-async def test_numbers_that_cannot_be_written_are_told_once_and_kept(tmp_path: Path) -> None:
+async def test_numbers_that_cannot_be_written_are_reported_once_and_kept(tmp_path: Path) -> None:
     """A total must never fall, so there is no answer while the workers' numbers are unavailable."""
     folder = clear_counters(tmp_path / "data")
     folder.rmdir()

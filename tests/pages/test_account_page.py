@@ -65,7 +65,9 @@ async def set_up(home: House, browser: httpx.AsyncClient, path: str = APP) -> tu
 
 
 @pytest.mark.parametrize("path", ["", "/authenticator", "/password", "/email"])
-async def test_nobody_is_led_to_the_login_and_back(home: House, path: str) -> None:
+async def test_a_client_without_a_session_is_led_to_the_login_and_back(
+    home: House, path: str
+) -> None:
     async with home.browser() as nobody, home.program() as program:
         page = await nobody.get(f"{ACCOUNT}{path}")
         assert page.status_code == 303
@@ -170,7 +172,7 @@ async def test_one_session_is_ended_and_dies_at_once(
     assert len(await home.sessions()) == 1
 
 
-async def test_nobody_ends_the_session_of_somebody_else(
+async def test_a_user_cannot_end_the_session_of_another_user(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     await home.add("bob")
@@ -456,7 +458,7 @@ async def test_users_of_the_file_change_their_password_there(tmp_path: Path) -> 
         assert "cannot be changed here" in text_of(await browser.get(f"{ACCOUNT}/email"))
 
 
-async def test_who_has_to_change_the_password_does_so_at_the_login(tmp_path: Path) -> None:
+async def test_a_password_that_has_to_change_is_changed_at_the_login(tmp_path: Path) -> None:
     async with house(tmp_path) as home, home.browser() as browser:
         await home.add(must_change_password=True)
         right = {"username": "alice", "password": PASSWORD}
@@ -488,7 +490,7 @@ async def test_an_address_is_changed_by_who_reads_its_mail(
     assert (await home.accounts.users.get("alice")).email == "new@example.com"
 
 
-async def test_an_address_that_is_none_or_somebody_elses_is_told(
+async def test_an_invalid_or_taken_address_is_reported(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     await home.add("bob", emails=[Email("bob@example.com", True)])

@@ -138,7 +138,7 @@ async def test_a_form_that_was_sent_too_late_is_done_after_the_code(home: House)
         assert (await user(home)).banned
 
 
-async def test_whoever_has_no_factor_is_led_to_set_one_up(home: House) -> None:
+async def test_users_without_a_factor_have_to_set_one_up(home: House) -> None:
     opened = await home.opened("boss", second_factor_at=home.clock())
     async with home.browser(cookie=home.cookie(opened)) as browser:
         led = await browser.get(f"{ADMIN}?q=a")
@@ -467,7 +467,7 @@ async def test_a_request_is_explained(boss: httpx.AsyncClient) -> None:
         ({"id": "01ARZ"}, "No request with this ID was refused within the last day."),
     ],
 )
-async def test_what_cannot_be_explained_is_said(
+async def test_a_request_that_cannot_be_explained_gets_an_error(
     boss: httpx.AsyncClient, asked: dict[str, str], said: str
 ) -> None:
     page = await boss.get(EXPLAIN, params=asked)
@@ -523,7 +523,7 @@ async def test_it_speaks_german(home: House) -> None:
         assert "nur Hauptadministratoren" in refused
 
 
-async def test_storage_that_is_silent_is_told(home: House, boss: httpx.AsyncClient) -> None:
+async def test_a_silent_storage_is_reported(home: House, boss: httpx.AsyncClient) -> None:
     assert (await boss.get(ADMIN)).status_code == 200
     home.break_storage()
     for path in PAGES:

@@ -121,7 +121,7 @@ async def test_a_mail_server_that_fails_is_not_told_either(
 
 
 @pytest.mark.parametrize("name", ["filed", "filed@example.com", "unproven@example.com", "nobody"])
-async def test_nobody_else_gets_a_mail(
+async def test_other_users_get_no_mail(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox, name: str
 ) -> None:
     await ask(home, browser, name)
@@ -129,7 +129,7 @@ async def test_nobody_else_gets_a_mail(
 
 
 @pytest.mark.parametrize("what", ["ban", "disable"])
-async def test_who_is_kept_out_gets_none_and_a_link_from_before_is_void(
+async def test_a_banned_or_disabled_user_gets_none_and_earlier_links_are_invalid(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox, what: str
 ) -> None:
     """CVE-2025-53942: a deactivated account could still log in."""
@@ -188,7 +188,7 @@ async def test_a_link_dies_after_thirty_minutes_and_with_the_address(
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "é", "A" * 200, "\ud7ff", "=" * 5000])
-async def test_what_is_no_link_of_ours_is_void(browser: httpx.AsyncClient, wrong: str) -> None:
+async def test_an_unknown_link_is_invalid(browser: httpx.AsyncClient, wrong: str) -> None:
     for answer in (await browser.get(RESET, params={"token": wrong}), await use(browser, wrong)):
         assert answer.status_code == 400 and "no longer valid" in text_of(answer)
 
@@ -280,7 +280,7 @@ async def test_the_end_waits_for_mails_a_moment_only(
     await forgotten.close()
 
 
-async def test_without_a_mail_server_the_page_tells_whom_to_ask(tmp_path: Path) -> None:
+async def test_without_a_mail_server_the_page_says_whom_to_ask(tmp_path: Path) -> None:
     values = {"pages": {"help": "Call 1234."}}
     async with house(tmp_path, **values) as home, home.browser() as browser:
         assert f'href="{FORGOTTEN}"' in (await browser.get(LOGIN)).text
@@ -299,7 +299,7 @@ async def test_it_speaks_german(home: House, mailbox: Mailbox) -> None:
         assert "gilt nicht mehr" in text_of(await browser.get(RESET))
 
 
-async def test_storage_that_is_silent_is_told_at_the_link_alone(
+async def test_a_silent_storage_is_reported_at_the_link_only(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     token = await link(home, browser, mailbox)

@@ -147,7 +147,7 @@ async def arrived(fronts: Build, **more: Any) -> tuple[Front, Browser]:
 # The steps
 
 
-async def test_nobody_is_led_to_the_portal_and_back_with_a_session(fronts: Build) -> None:
+async def test_a_client_without_a_session_is_led_to_the_portal_and_back(fronts: Build) -> None:
     front = await build(fronts)
     await front.accounts.users.add("alice", "correct horse", now=front.clock())
     browser = Browser(front)

@@ -134,7 +134,7 @@ async def test_it_is_nothing_in_another_browser_or_after_ten_minutes(
         {"content-type": "multipart/form-data; boundary=x"},
     ],
 )
-async def test_what_is_no_form_of_this_site_is_not_kept(
+async def test_a_form_of_another_site_is_not_kept(
     browser: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     """As for CVE-2017-1000069: when sent again, another site's form would seem to be from this

@@ -129,7 +129,7 @@ def test_an_owner_adds_a_catalogue_and_mends_one_of_ours(tmp_path: Path) -> None
     assert Languages("fr", tmp_path).of("de").code == "fr"
 
 
-def test_a_catalogue_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+def test_an_unusable_catalogue_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UnusableCatalogue, match=r"fr\.po"):
         Languages("fr")
     with pytest.raises(InvalidSettings, match=r"pages\.language"):
@@ -185,9 +185,7 @@ async def test_an_owner_dresses_the_pages(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"), [(b"GIF89a", "not one of"), (b"<" * 70_000, "larger"), (None, "read")]
 )
-def test_a_logo_that_cannot_be_used_is_told(
-    tmp_path: Path, content: bytes | None, reason: str
-) -> None:
+def test_an_unusable_logo_is_reported(tmp_path: Path, content: bytes | None, reason: str) -> None:
     path = tmp_path / "logo"
     if content is not None:
         path.write_bytes(content)

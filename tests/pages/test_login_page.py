@@ -94,7 +94,9 @@ async def test_policies_forbid_script_frames_and_foreign_places(browser: httpx.A
     assert (await browser.get(LOGIN)).headers["referrer-policy"] == "same-origin"
 
 
-async def test_what_the_page_links_to_is_there_and_may_be_kept(browser: httpx.AsyncClient) -> None:
+async def test_everything_that_the_page_links_to_exists_and_can_be_cached(
+    browser: httpx.AsyncClient,
+) -> None:
     page = (await browser.get(LOGIN)).text
     for kind, type_ in (("css", "text/css; charset=utf-8"), ("svg", "image/svg+xml")):
         start = page.index(
@@ -321,7 +323,7 @@ async def test_no_failure_tells_one_account_from_another(
     assert len(said) == 1
 
 
-async def test_who_must_change_the_password_is_told_so(
+async def test_a_required_password_change_is_reported(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     await home.add("carol", must_change_password=True)
@@ -499,7 +501,7 @@ async def test_on_https_the_cookie_of_the_form_is_a_secure_one(tmp_path: Path) -
     assert line.startswith("__Secure-doorward-form=") and line.endswith("; Secure")
 
 
-async def test_a_program_is_told_what_to_send(home: House) -> None:
+async def test_a_program_is_asked_for_the_right_credentials(home: House) -> None:
     async with home.program(accept="*/*") as program:
         refused = await program.post(LOGIN, data=RIGHT)
         assert refused.status_code == 403
@@ -597,7 +599,7 @@ async def test_a_form_over_its_bound_is_a_413(browser: httpx.AsyncClient) -> Non
     assert (await browser.post(LOGIN, content=endless(), headers=headers)).status_code == 413
 
 
-async def test_a_program_that_posts_json_is_told_so_in_json(home: House) -> None:
+async def test_a_program_that_posts_json_gets_the_message_in_json(home: House) -> None:
     async with home.program() as program:
         answer = await program.post(LOGIN, json=RIGHT)
     assert answer.status_code == 415
@@ -630,14 +632,14 @@ async def test_a_full_queue_of_hashes_says_try_again(
     assert page.status_code == 503 and "Too many logins at once" in text_of(page)
 
 
-async def test_what_nobody_foresaw_is_a_500_page(home: House, browser: httpx.AsyncClient) -> None:
+async def test_an_unexpected_error_is_a_500_page(home: House, browser: httpx.AsyncClient) -> None:
     home.accounts.passwords.close()
     page = await browser.post(LOGIN, data=RIGHT)
     assert page.status_code == 500 and is_guarded(page)
     assert "Traceback" not in page.text and "request-1" in page.text
 
 
-async def test_who_guesses_has_to_wait_and_is_told_how_long(
+async def test_a_client_that_guesses_has_to_wait_and_learns_how_long(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     """A right password gets the same answer as a wrong one."""

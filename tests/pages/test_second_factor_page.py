@@ -57,7 +57,7 @@ async def test_a_login_with_an_app_goes_over_the_page_to_where_it_began(
     assert (await browser.get(PAGE)).headers["location"] == "/wiki/page?x=1"
 
 
-async def test_a_pending_session_is_nobody_elsewhere(
+async def test_a_pending_session_counts_as_no_session_elsewhere(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     """CVE-2026-32246: a pending login was accepted by another endpoint."""
@@ -80,7 +80,7 @@ async def test_the_old_token_is_dead_at_once(home: House, browser: httpx.AsyncCl
         assert (await other.get(PAGE)).headers["location"].startswith("/.doorward/login")
 
 
-async def test_a_wrong_code_is_told_and_the_fifth_locks(
+async def test_a_wrong_code_is_reported_and_the_fifth_locks(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     secret = await turn_on_totp(home)
@@ -135,7 +135,7 @@ async def test_a_recovery_code_goes_into_the_same_field(
     assert (await post(browser, method="totp", code=codes[3].upper())).status_code == 303
 
 
-async def test_a_mail_that_fails_is_told_and_a_recovery_code_still_opens(
+async def test_a_failed_mail_is_reported_and_a_recovery_code_still_works(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     await turn_on_email(home)
@@ -168,7 +168,9 @@ async def test_five_minutes_after_the_password_it_starts_again(
     assert late.status_code == 303 and late.headers["location"] == f"{LOGIN}&expired=1"
 
 
-async def test_nobody_is_sent_to_the_login(browser: httpx.AsyncClient) -> None:
+async def test_a_client_without_a_session_is_redirected_to_the_login(
+    browser: httpx.AsyncClient,
+) -> None:
     for answer in (await browser.get(PAGE), await post(browser, code="123456")):
         assert answer.status_code == 303 and answer.headers["location"] == LOGIN
 
@@ -192,7 +194,7 @@ async def test_a_full_session_gives_a_factor_where_a_rule_wants_one(
     assert session.id == old.session.id and session.second_factor_at == home.clock()
 
 
-async def test_who_has_no_factor_is_led_to_set_one_up(
+async def test_a_user_without_a_factor_has_to_set_one_up(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     browser.headers["cookie"] = home.cookie(await home.opened())
@@ -201,7 +203,7 @@ async def test_who_has_no_factor_is_led_to_set_one_up(
     assert led.headers["location"] == PAGE.replace("second-factor", "account/authenticator")
 
 
-async def test_whose_only_factor_cannot_be_asked_for_is_told_so(
+async def test_a_user_whose_only_factor_is_unavailable_gets_a_message(
     home: House, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await turn_on_email(home)

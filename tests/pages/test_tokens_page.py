@@ -95,7 +95,7 @@ async def test_a_token_is_ended_by_its_user(home: House, browser: httpx.AsyncCli
 
 
 @pytest.mark.parametrize("which", ["another's", "nobody's", ""])
-async def test_nobody_elses_token_is_ended_there(
+async def test_other_users_tokens_cannot_be_ended_there(
     home: House, browser: httpx.AsyncClient, which: str
 ) -> None:
     """Not even by an administrator: that requires a fresh code on the administrators' page."""

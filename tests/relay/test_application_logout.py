@@ -129,7 +129,7 @@ async def test_cookies_of_a_shared_domain_and_of_https_expire(
     assert origin.heads == []
 
 
-async def test_nobody_and_half_a_login_never_reach_the_application(
+async def test_requests_without_a_complete_login_never_reach_the_application(
     fronts: Build, origin: Origin
 ) -> None:
     front = await fronts(routes=[{"upstream": origin.url, "logout": LOGOUT}])

@@ -285,7 +285,7 @@ async def test_what_fails_ahead_of_the_first_request_does_not_fail_the_stop(tmp_
     assert "not_prepared" in [log["event"] for log in logs]
 
 
-async def test_a_start_that_fails_is_told_and_leaves_nothing_open(tmp_path: Path) -> None:
+async def test_a_failed_start_is_reported_and_leaves_nothing_open(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("not a folder")
     values = {"routes": [{"upstream": "http://127.0.0.1:9"}], "data_dir": str(tmp_path / "data")}
     (said,) = await lifespan(Application(settings_from(values, tmp_path)))

@@ -256,7 +256,7 @@ async def test_an_application_that_never_knows_its_session_makes_no_loop(
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-async def test_what_may_change_something_is_not_sent_twice(
+async def test_an_unsafe_request_is_not_sent_twice(
     fronts: Build, application: Origin, shop: Shop, method: str
 ) -> None:
     front = await shopping(fronts, application)
@@ -319,7 +319,7 @@ async def test_a_wrong_password_is_refused_and_not_tried_until_it_locks_the_acco
         (b"302 X\r\nLocation: /home\r\nSet-Cookie: sid=; Max-Age=0", {}, "it sets no cookie"),
     ],
 )
-async def test_what_is_no_success_is_a_refusal(
+async def test_an_unsuccessful_login_is_a_refusal(
     fronts: Build, application: Origin, shop: Shop, answer: bytes, success: Any, says: str
 ) -> None:
     front = await shopping(fronts, application, success=success)
@@ -330,7 +330,7 @@ async def test_what_is_no_success_is_a_refusal(
     assert shop.requests == []
 
 
-async def test_success_can_be_told_by_status_place_and_cookie(
+async def test_success_is_recognized_by_status_location_and_cookie(
     fronts: Build, application: Origin, shop: Shop
 ) -> None:
     success = {"status": [200, 302], "location": "/home", "cookie": "sid"}

@@ -382,7 +382,7 @@ async def test_a_page_that_redirects_to_itself_is_given_up(
     assert len(portal.lines) == REDIRECTS_LIMIT + 1
 
 
-async def test_where_a_login_leads_may_have_the_path_of_the_form(
+async def test_the_target_of_a_login_may_have_the_path_of_the_form(
     fronts: Build, application: Origin, portal: Portal
 ) -> None:
     """As in Roundcube, where both are `/` and the query says which."""
@@ -443,7 +443,7 @@ async def test_where_a_login_leads_may_have_the_path_of_the_form(
         ),
     ],
 )
-async def test_what_is_wrong_with_a_page_is_in_the_log(
+async def test_the_error_of_a_page_is_in_the_log(
     fronts: Build, application: Origin, portal: Portal, answer: bytes, reason: str
 ) -> None:
     front = await opening(fronts, application)
@@ -493,7 +493,7 @@ async def test_a_page_that_is_never_complete_is_given_up_in_time(fronts: Build) 
         assert "the login page /login was not complete in time" in str(logs)
 
 
-async def test_what_may_change_something_is_not_sent_twice(
+async def test_an_unsafe_request_is_not_sent_twice(
     fronts: Build, application: Origin, portal: Portal
 ) -> None:
     front = await opening(fronts, application)

@@ -86,7 +86,7 @@ def test_no_upstream_is_tried_twice(deploy: Start, public: dict[str, Any]) -> No
         assert len(ids(*leaving)) == 1
 
 
-def test_what_changes_something_is_sent_once(deploy: Start, public: dict[str, Any]) -> None:
+def test_an_unsafe_request_is_sent_once(deploy: Start, public: dict[str, Any]) -> None:
     with Origin((answers_once_then_leaves, answering(OK))) as origin:
         live = deploy(origin.url, **public)
         assert live.get("/").status == 200

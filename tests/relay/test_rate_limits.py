@@ -293,7 +293,7 @@ def test_the_handshake_of_a_websocket_counts(deploy: Start) -> None:
 
 
 @pytest.mark.parametrize(("front_proxy", "status"), [("/traefik", 429), ("/nginx", 403)])
-async def test_what_a_front_proxy_asks_about_counts(
+async def test_requests_that_a_front_proxy_asks_about_count(
     fronts: Build, front_proxy: str, status: int
 ) -> None:
     """nginx turns any refusal except 401 and 403 into its own error."""

@@ -48,7 +48,7 @@ def test_the_table(
 
 
 @pytest.mark.parametrize("failure", [LOST, TIMEOUT, INVALID], ids=lambda one: one.word)
-def test_what_changes_something_is_never_sent_twice(failure: UpstreamFailure) -> None:
+def test_an_unsafe_request_is_never_sent_twice(failure: UpstreamFailure) -> None:
     for kept, other, stale in product((True, False), repeat=3):
         assert next_step(SentRequest(b"POST", False, kept, other, stale), failure) is GIVE_UP
         assert next_step(SentRequest(b"PATCH", True, kept, other, stale), failure) is GIVE_UP

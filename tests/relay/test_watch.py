@@ -121,7 +121,7 @@ async def test_a_live_session_costs_a_look() -> None:
     assert (house.asked, house.memory.reads, stream.refusals) == (0, 0, [])
 
 
-async def test_a_session_without_news_that_may_still_goes_on_as_it_was_read_anew() -> None:
+async def test_an_open_stream_survives_a_refresh_that_changes_nothing() -> None:
     old, new = session(), session()
     house, stream = House(forward(new)), Stream(old)
     old.stale = True
@@ -174,7 +174,7 @@ async def test_what_goes_by_a_session_that_is_over_is_asked_for_once() -> None:
     assert all(len(stream.refusals) == 1 for stream in streams)
 
 
-async def test_what_is_over_meanwhile_is_left_alone() -> None:
+async def test_an_exchange_that_ended_in_the_meantime_is_left_alone() -> None:
     """By then, its connection may carry another user's request."""
     house, stream = House(unauthenticated(b"/x")), Stream(session())
     assert stream.session is not None

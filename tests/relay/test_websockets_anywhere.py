@@ -126,7 +126,7 @@ def test_the_subprotocol_is_agreed_on_between_the_ends(
         assert socket.subprotocol == expected
 
 
-def test_the_application_is_told_who_opened_it(
+def test_the_application_learns_which_user_opened_it(
     live: Live, application: Application, cookie: str
 ) -> None:
     lines = {"Cookie": f"a=b; {cookie}", "Remote-User": "bob"}
@@ -143,7 +143,7 @@ def test_the_application_is_told_who_opened_it(
 # Refusals
 
 
-def test_nobody_and_pages_of_other_sites_are_refused(
+def test_clients_without_a_session_and_pages_of_other_sites_are_refused(
     live: Live, application: Application, cookie: str
 ) -> None:
     assert status(live, None, "/refused") == 401
@@ -158,7 +158,7 @@ def test_paths_of_doorward_are_no_websockets(live: Live, cookie: str) -> None:
     assert status(live, cookie, "/.doorward/healthz") == 200
 
 
-def test_an_upstream_that_refuses_is_heard(live: Live, cookie: str) -> None:
+def test_an_early_refusal_of_an_upstream_is_forwarded(live: Live, cookie: str) -> None:
     assert status(live, cookie, "/teapot") == 418
 
 
@@ -192,7 +192,7 @@ def test_a_message_beyond_the_limit_closes_both_sides(
     until(lambda: application.ends[ended:])
 
 
-def test_what_is_no_websocket_closes_it(live: Live, cookie: str) -> None:
+def test_data_that_are_no_websocket_frames_close_it(live: Live, cookie: str) -> None:
     with visit(live, cookie, "/invalid") as socket, pytest.raises(ConnectionClosed):
         socket.recv(PATIENCE_S)
     assert socket.close_code != 1000

@@ -105,7 +105,7 @@ def test_an_answer_from_a_cache_keeps_the_policies_that_it_was_stored_with() -> 
         ),
     ],
 )
-def test_what_the_application_says_stands(said: list[Header], lacking: list[Header]) -> None:
+def test_the_applications_own_header_is_kept(said: list[Header], lacking: list[Header]) -> None:
     assert added(**ALL).missing(said, 200, secure=False) == lacking
     head = added(**ALL).complete(ResponseHead(200, said), secure=False)
     assert security_lines(head.text)[-len(lacking) :] == lacking
@@ -187,7 +187,7 @@ async def test_answers_to_a_session_say_how_long_it_lasts(fronts: Build, origin:
     assert built.expiry(endless, True, now) == []  # for example of a token
 
 
-async def test_how_long_a_session_lasts_is_for_nobodys_cache(fronts: Build, origin: Origin) -> None:
+async def test_a_remaining_session_time_is_never_cached(fronts: Build, origin: Origin) -> None:
     origin.scripts = (
         answering(
             *[

@@ -126,7 +126,7 @@ def test_no_spelling_of_a_managed_name_passes(name: bytes, marks: list[bytes], u
 
 
 @given(st.lists(st.tuples(names, values), max_size=12))
-def test_what_passes_is_in_its_order_and_untouched(headers: list[Header]) -> None:
+def test_forwarded_headers_keep_their_order_and_bytes(headers: list[Header]) -> None:
     headers = [(name.lower(), value) for name, value in headers]
     try:
         passing = parse_headers(headers).passing

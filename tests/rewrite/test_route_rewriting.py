@@ -455,7 +455,9 @@ async def test_an_answer_is_put_right_on_its_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.outside
-async def test_a_cookie_of_our_name_is_dropped_and_told_without_its_value(tmp_path: Path) -> None:
+async def test_a_cookie_with_our_name_is_dropped_and_logged_without_its_value(
+    tmp_path: Path,
+) -> None:
     answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: doorward=secret\r\nContent-Length: 0\r\n\r\n"
     with Origin((answering(answer),)) as origin:
         async with front_of(tmp_path, origin, **PUBLIC) as front:
@@ -496,7 +498,9 @@ CACHED = [
 
 
 @pytest.mark.parametrize(("said", "told"), CACHED, ids=ascii)
-def test_what_is_for_one_session_is_for_no_shared_cache(said: bytes, told: bytes) -> None:
+def test_an_answer_for_one_session_is_never_stored_by_a_shared_cache(
+    said: bytes, told: bytes
+) -> None:
     """RFC 9111 3.5 and 5.2.2: each of these allows, or could allow, a shared cache to store an
     answer."""
     headers = lines_of(b"HTTP/1.1 200 OK\r\nX-A: 1\r\n" + said + b"\r\n\r\n")
@@ -636,7 +640,7 @@ def test_a_route_that_asks_for_nothing_costs_nothing() -> None:
         ({"cache_control": "public"}, "not one of private, keep"),
     ],
 )
-def test_what_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:
+def test_contradictory_settings_are_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidSettings, match=said):
         route(**values)
 

@@ -120,7 +120,7 @@ def test_a_request_that_was_not_accepted_has_the_id_that_its_answer_shows(live: 
     assert (line["status"], line["target"], line["client"]) == (400, "/public/../a", "127.0.0.1")
 
 
-def test_what_is_not_whole_says_so(live: Live, origin: Origin) -> None:
+def test_an_incomplete_answer_says_so(live: Live, origin: Origin) -> None:
     cookie = live.login()
     live.get("/a", cookie)
     with live.client() as client:

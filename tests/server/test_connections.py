@@ -128,7 +128,7 @@ def test_a_client_behind_a_proxy_is_counted_by_its_own_address(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("request_", [get("/"), b"POST / HTTP/1.1\r\n\r\n" + b"x" * 100_000, b"G"])
-def test_http_to_the_port_of_https_is_told_so(tmp_path: Path, request_: bytes) -> None:
+def test_plain_http_on_an_https_port_gets_a_message(tmp_path: Path, request_: bytes) -> None:
     with live_with(tmp_path, "tls", public_url="https://wiki.test") as live:
         with Client(live.place) as client:
             client.send(request_)

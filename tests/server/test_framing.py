@@ -233,7 +233,7 @@ def test_what_says_nothing_of_a_request_does_not_refuse_it(stage: Stage, line: s
         assert act.ask(line).status == 200
 
 
-def test_what_connection_names_goes_no_further(stage: Stage) -> None:
+def test_headers_that_connection_lists_are_not_forwarded(stage: Stage) -> None:
     """RFC 9110 7.6.1, also for headers that Doorward reads."""
     named = (b"cookie", b"authorization", b"x-http-method-override", b"max-forwards", b"x-a")
     said = {b"cookie": b"a=b", b"max-forwards": b"3"}

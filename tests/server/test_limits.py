@@ -66,7 +66,7 @@ def test_a_body_over_its_bound_is_413_at_once(stage: Stage) -> None:
         assert len(act.origin.heads) == 1
 
 
-def test_who_sends_the_whole_of_it_first_still_reads_413(stage: Stage) -> None:
+def test_a_client_that_sends_the_whole_body_first_still_reads_413(stage: Stage) -> None:
     with stage.playing(answering(OK)) as act, act.client() as client:
         body = b"x" * 500_000
         assert client.ask(act.request(method="POST", body=body)).status == 413
@@ -319,7 +319,7 @@ def test_an_upstream_gets_so_many_at_a_time_others_wait_and_the_rest_is_503(
             assert not any(head.startswith(b"GET /3 ") for head in origin.heads)
 
 
-def test_who_waits_for_too_long_is_503(deploy: Start) -> None:
+def test_a_request_that_waits_too_long_is_503(deploy: Start) -> None:
     with Origin((silent,)) as origin:
         bounds = {"requests": 1, "wait": "200ms"}
         routes = [{"upstream": origin.url, "concurrency": bounds}]

@@ -52,7 +52,7 @@ def build(folder: Path, listen: str) -> Settings:
         ("unix:forgotten.sock", None),
     ],
 )
-def test_what_the_start_would_refuse_is_found_before(
+def test_errors_that_would_prevent_the_start_are_found_before(
     tmp_path: Path, listen: str, says: str | None
 ) -> None:
     (tmp_path / "precious").write_text("data")

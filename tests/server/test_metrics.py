@@ -157,7 +157,9 @@ def test_what_an_upstream_does_wrong(live: Live, times: int) -> None:
     assert grew.of("upstream_failures_total", route="/wiki", reason="lost") == 1
 
 
-def test_a_client_that_leaves_is_told_as_nginx_does(live: Live, origin: Origin) -> None:
+def test_a_client_that_leaves_is_logged_with_the_status_of_nginx(
+    live: Live, origin: Origin
+) -> None:
     for kept in (False, True):
         grew = Counting(live)
         if kept:
@@ -185,7 +187,7 @@ def test_a_kept_connection_that_closed_is_a_retry(deploy: Start, fast_lane: bool
         assert seen.of("upstream_failures_total", route="/", reason="lost") == 1
 
 
-def test_who_could_not_be_reached_is_a_retry_elsewhere(deploy: Start, origin: Origin) -> None:
+def test_an_unreachable_upstream_causes_a_retry_elsewhere(deploy: Start, origin: Origin) -> None:
     upstreams = ["http://127.0.0.1:1", origin.url]
     live = deploy("", routes=[{"upstream": upstreams}], access={"default": "public"})
     with ExitStack() as stack:
@@ -239,7 +241,7 @@ def test_logins_by_dialect_and_lockouts(deploy: Start, origin: Origin) -> None:
     assert seen.of("build_info") == seen.of("processes") == 1
 
 
-def test_what_never_was_a_request_is_counted(live: Live) -> None:
+def test_connections_without_a_request_are_counted(live: Live) -> None:
     grew = Counting(live)
     with live.client() as client:
         client.send(b"GET /\x00 HTTP/1.1\r\n\r\n")

@@ -238,7 +238,7 @@ def test_the_client_is_who_the_balancer_says(live: Live, origin: Origin, header:
     assert found == {b"x-real-ip": [b"203.0.113.9"], b"x-forwarded-for": [b"203.0.113.9"]}
 
 
-def test_a_trusted_proxy_before_the_balancer_is_believed_in_turn(
+def test_a_trusted_proxy_in_front_of_the_balancer_is_trusted_too(
     live: Live, origin: Origin
 ) -> None:
     found = told(live, origin, block(0x11, v4("10.0.0.7")), "X-Forwarded-For: 198.51.100.1")
@@ -271,7 +271,9 @@ def test_the_balancers_own_connections_are_its_own(live: Live, origin: Origin) -
         b"\r\n" + LINE,
     ],
 )
-def test_what_is_no_header_closes_the_connection(live: Live, origin: Origin, start: bytes) -> None:
+def test_an_invalid_proxy_header_closes_the_connection(
+    live: Live, origin: Origin, start: bytes
+) -> None:
     count = len(origin.heads)
     with Client(live.place) as client:
         client.send(start + get("/", host=live.host))
@@ -375,6 +377,6 @@ def test_connections_that_have_not_said_who_they_are_do_not_hold_up_a_stop(
         assert client.is_closed()
 
 
-def test_nobody_named_is_nobody_believed() -> None:
+def test_without_trusted_proxies_no_peer_is_trusted() -> None:
     with pytest.raises(InvalidSettings, match="no proxy would be trusted"):
         settings_from({"proxy_protocol": True, "routes": [{"upstream": "http://a"}]})

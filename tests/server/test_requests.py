@@ -200,7 +200,7 @@ def test_a_client_that_wants_to_close_is_obeyed(stage: Stage) -> None:
         assert values_of(act.origin.heads[0], b"connection") == []
 
 
-def test_who_asks_whether_to_continue_is_told(stage: Stage) -> None:
+def test_a_client_that_expects_100_continue_gets_it(stage: Stage) -> None:
     """Doorward sends 100 Continue if the upstream does not."""
 
     def script(wire: Wire) -> None:
@@ -215,7 +215,7 @@ def test_who_asks_whether_to_continue_is_told(stage: Stage) -> None:
         assert client.answer().body == b"ok"
 
 
-def test_who_is_refused_instead_of_continuing_cannot_smuggle_by_it(stage: Stage) -> None:
+def test_a_refusal_instead_of_continuing_allows_no_smuggling(stage: Stage) -> None:
     """RFC 9110 10.1.1: the client may omit the body then, so the connection is closed."""
     with stage.live.client() as client:
         client.send(get("/r0/../", "Expect: 100-continue", "Content-Length: 5"))

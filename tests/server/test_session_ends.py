@@ -236,7 +236,7 @@ def test_a_logout_takes_what_is_open_with_it(one: Live) -> None:
         assert is_over(client, "tunnel")
 
 
-def test_what_was_opened_on_a_public_path_by_somebody_ends_too(one: Live) -> None:
+def test_a_stream_of_a_user_on_a_public_path_ends_too(one: Live) -> None:
     """The application knows the user."""
     with opened(one, one.login("alice"), "events", "/public") as mine:
         with opened(one, "X: y", "events", "/public") as nobodys:
@@ -245,7 +245,7 @@ def test_what_was_opened_on_a_public_path_by_somebody_ends_too(one: Live) -> Non
             assert nobodys.is_silent(0.5)
 
 
-def test_who_may_no_longer_is_cut_off_and_who_still_may_is_not(one: Live) -> None:
+def test_a_user_who_lost_access_is_cut_off_and_others_are_not(one: Live) -> None:
     """CVE-2021-41230: a change of groups did not affect open sessions."""
     one.add_user("dora")
     run(one, "user", "edit", "dora", "--add-group", "staff")

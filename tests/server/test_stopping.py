@@ -144,7 +144,7 @@ def test_a_tunnel_ends_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fast_lane", [True, False])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_is_not_answered_in_time_gets_503(
+def test_a_request_that_is_not_answered_in_time_gets_503(
     tmp_path: Path, fast_lane: bool, method: str
 ) -> None:
     values = {"fast_lane": fast_lane, "log": {"access": True}, "shutdown": {"grace": "200ms"}}

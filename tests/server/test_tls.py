@@ -41,7 +41,7 @@ def secured(folder: Path, authority: Authority, **more: object) -> Iterator[tupl
             yield live, origin
 
 
-def test_requests_come_over_tls_and_the_application_is_told(
+def test_the_application_learns_that_requests_came_over_tls(
     tmp_path: Path, authority: Authority
 ) -> None:
     with secured(tmp_path, authority) as (live, origin):
@@ -56,7 +56,7 @@ def test_requests_come_over_tls_and_the_application_is_told(
         assert f"public_url: https://{live.host}\n" in shown, "the default follows the certificate"
 
 
-def test_what_is_no_tls_gets_nothing_and_costs_nobody_else(
+def test_an_invalid_handshake_gets_nothing_and_affects_no_other_client(
     tmp_path: Path, authority: Authority
 ) -> None:
     """Garbage, an old TLS version, and an endless ClientHello."""
@@ -181,7 +181,7 @@ def test_files_that_cannot_be_used_stop_the_start_all_at_once(
         assert "routes[0].tls.ca" in said and "does not exist" in said
 
 
-def test_a_file_that_cannot_be_read_is_told(authority: Authority) -> None:
+def test_a_file_that_cannot_be_read_is_reported(authority: Authority) -> None:
     pair = Pair(authority.issue("a.test").certificate, authority.folder / ("k" * 256))
     with pytest.raises(InvalidSettings, match="cannot be read: File n"):
         Certificate(Tls.model_validate(named(pair)))

@@ -227,7 +227,7 @@ def test_a_request_with_a_body_is_no_upgrade_and_its_body_no_request(
 # Back-pressure
 
 
-def test_who_reads_slowly_makes_the_other_side_wait(stage: Stage) -> None:
+def test_a_slow_reader_makes_the_other_side_wait(stage: Stage) -> None:
     """In both directions; at the end, everything has arrived."""
     size = 96 * MIB  # far more than the kernel buffers in both directions
     taken: list[int] = []
@@ -288,7 +288,7 @@ def test_the_end_of_the_upstream_ends_the_client(stage: Stage, how: str) -> None
             assert client.rest() == b"last"
 
 
-def test_who_has_said_all_may_still_listen(stage: Stage) -> None:
+def test_a_half_closed_client_still_receives(stage: Stage) -> None:
     """A half-close is forwarded, and the rest still arrives."""
 
     def script(wire: Wire) -> None:

@@ -152,14 +152,14 @@ def test_the_schema_refuses_what_is_wrong(text: str) -> None:
     assert not is_valid(yaml.safe_load(text), schema())
 
 
-def test_what_is_shown_reads_back_as_the_same(tmp_path: Path) -> None:
+def test_formatted_values_parse_to_the_same_value(tmp_path: Path) -> None:
     settings = load_settings(FULL, {})
     again = tmp_path / "again.yaml"
     again.write_text(yaml_text(settings), encoding="utf-8")
     assert plain(load_settings(again, {})) == plain(settings)
 
 
-def test_what_is_shown_has_no_secrets(tmp_path: Path) -> None:
+def test_shown_settings_contain_no_secrets(tmp_path: Path) -> None:
     text = uncommented().replace("storage: sqlite", "storage: postgresql://u:s3cret@h/db")
     found = shown(text.replace("smtp://127", "smtp://u:s3cret@127"), tmp_path)
     assert found["users"][0]["password_hash"] == "********"

@@ -41,7 +41,7 @@ access:
 """
 
 
-def test_five_different_faults_are_told_together_from_top_to_bottom(faults: Faults) -> None:
+def test_five_different_faults_are_reported_together_from_top_to_bottom(faults: Faults) -> None:
     found = faults(FIVE)
     assert [(fault.line, fault.key) for fault in found] == [
         (3, "sessions.lifetme"),
@@ -290,7 +290,7 @@ def test_it_is_refused_with_key_and_advice(faults: Faults, text: str, key: str, 
     assert says in str(found[0])
 
 
-def test_everybody_may_be_believed_on_loopback_only(load: Load, faults: Faults) -> None:
+def test_every_peer_may_be_trusted_on_loopback_only(load: Load, faults: Faults) -> None:
     everybody = "trusted_proxies: ['0.0.0.0/0', '::/0']"
     assert len(load(everybody).trusted_proxies) == 2
     outside = faults(f"listen: 192.0.2.1:80\n{everybody}")
@@ -373,7 +373,7 @@ DOCUMENTS: list[tuple[bytes, int | None, str]] = [
 
 
 @pytest.mark.parametrize(("data", "line", "says"), DOCUMENTS, ids=[d[2] for d in DOCUMENTS])
-def test_what_is_no_document_is_refused_with_one_fault(
+def test_an_unreadable_document_is_refused_with_one_fault(
     tmp_path: Path, data: bytes, line: int | None, says: str
 ) -> None:
     file = tmp_path / "file.yaml"
@@ -395,7 +395,7 @@ def test_aliases_that_unfold_without_end_are_refused_quickly(tmp_path: Path) -> 
         load_settings(file, {})
 
 
-def test_missing_unreadable_and_misplaced_files_are_told_apart(tmp_path: Path) -> None:
+def test_missing_unreadable_and_misplaced_files_have_different_errors(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match="there is no such file"):
         load_settings(tmp_path / "none.yaml", {})
     with pytest.raises(InvalidSettings, match="is a directory"):

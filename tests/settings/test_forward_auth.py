@@ -46,7 +46,7 @@ def test_the_portal_is_public_url_unless_it_is_named() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_told(values: dict[str, Any], fault: str) -> None:
+def test_errors_are_reported(values: dict[str, Any], fault: str) -> None:
     with pytest.raises(InvalidSettings, match=fault):
         settings_from(values)
 
@@ -96,7 +96,7 @@ def test_a_portal_outside_of_the_domain_is_refused() -> None:
         settings_from({**SISTERS, "forward_auth": asked})
 
 
-def test_what_is_shown_reads_back() -> None:
+def test_shown_settings_can_be_loaded_again() -> None:
     settings = settings_from({"forward_auth": ASKED, "trusted_proxies": ["10.0.0.1"]})
     again = settings_from(yaml.safe_load(yaml_text(settings)))
     assert plain(again) == plain(settings)

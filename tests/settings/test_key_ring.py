@@ -99,7 +99,7 @@ def test_a_retired_key_that_the_configuration_names_is_ignored(tmp_path: Path) -
     assert [key.path.name for key in read_ring(settings).left] == ["old"]
 
 
-def test_a_link_is_left_to_whoever_made_it(tmp_path: Path) -> None:
+def test_a_link_is_left_unchanged(tmp_path: Path) -> None:
     write_key(tmp_path / "target", "o")
     (tmp_path / "key").symlink_to("target")
     settings = build(tmp_path, "key")

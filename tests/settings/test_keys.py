@@ -152,7 +152,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> Non
         (b"\x00" * 32, "not a line of base64url"),
     ],
 )
-def test_what_is_no_key_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+def test_an_invalid_key_file_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
     with pytest.raises(InvalidSettings, match=says):
         read_keys(settings(tmp_path, key_file(tmp_path / "key", content)))
 

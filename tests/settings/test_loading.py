@@ -364,7 +364,7 @@ UNBUILT: list[tuple[str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("text", "keys"), UNBUILT)
-def test_what_has_no_effect_yet_is_named(load: Load, text: str, keys: list[str]) -> None:
+def test_settings_without_effect_are_named(load: Load, text: str, keys: list[str]) -> None:
     assert list(list_unbuilt_keys(load(text))) == keys
 
 

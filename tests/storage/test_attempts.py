@@ -78,7 +78,7 @@ async def test_a_right_answer_as_the_last_one_left_is_right(desk: Desk) -> None:
     assert [await desk.wrong() for _ in range(6)] == ["judged"] * 5 + ["user"]
 
 
-async def test_nobody_can_lock_out_somebody_else(desk: Desk) -> None:
+async def test_a_client_cannot_lock_out_another_network(desk: Desk) -> None:
     """CVE-2026-77561: an attacker from another network, for any length of time."""
     for number in range(100):
         await desk.wrong(address=AWAY, now=NOW + number)
@@ -126,7 +126,7 @@ async def test_right_answers_cost_nothing(desk: Desk) -> None:
     assert {await desk.right() for _ in range(60)} == {"judged"}
 
 
-async def test_what_was_not_judged_costs_nothing(desk: Desk) -> None:
+async def test_an_attempt_that_was_not_judged_costs_nothing(desk: Desk) -> None:
     for _ in range(60):
         attempt = await desk.regulation.begin("alice", desk.user, HOME, NOW)
         await desk.regulation.withdraw(attempt)
@@ -247,7 +247,7 @@ async def test_refused_attempts_do_not_prolong_the_wait(desk: Desk) -> None:
     assert await desk.right(now=NOW + 304) == "judged"
 
 
-async def test_after_a_wait_shorter_than_the_window_counting_starts_anew(store: Database) -> None:
+async def test_after_a_wait_shorter_than_the_window_counting_starts_again(store: Database) -> None:
     desk = Desk(regulation(store, ban_s=10.0), await add(store))
     for _ in range(5):
         await desk.wrong()
@@ -419,7 +419,7 @@ async def test_a_user_is_not_let_into_a_network_that_has_to_wait(desk: Desk) -> 
     assert await desk.right() == "judged"
 
 
-async def test_what_no_longer_counts_is_forgotten(desk: Desk, store: Database) -> None:
+async def test_outdated_entries_are_deleted(desk: Desk, store: Database) -> None:
     for number in range(10):
         await desk.wrong(f"somebody{number}")
     for _ in range(5):

@@ -139,7 +139,7 @@ async def telling(tmp_path: Path) -> AsyncIterator[tuple[Database, list[int]]]:
     await store.close()
 
 
-async def test_of_thousands_of_records_few_are_told_in_one_turn_of_the_loop(
+async def test_of_thousands_of_records_few_are_passed_on_in_one_turn_of_the_loop(
     telling: tuple[Database, list[int]],
 ) -> None:
     """Each takes the time to write a line of JSON, and requests wait in the meantime."""
@@ -149,7 +149,7 @@ async def test_of_thousands_of_records_few_are_told_in_one_turn_of_the_loop(
     assert max(Counter(told).values()) == TOLD_AT_ONCE
 
 
-async def test_records_that_are_stored_are_told_even_if_the_caller_is_cancelled(
+async def test_stored_records_reach_the_sink_even_if_the_caller_is_cancelled(
     tmp_path: Path,
 ) -> None:
     told: list[Record] = []

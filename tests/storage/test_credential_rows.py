@@ -52,7 +52,7 @@ async def test_every_change_is_announced_to_the_workers(store: Database) -> None
         assert (await store.feed.news(head)).users == {alice.number}
 
 
-async def test_removing_what_is_not_there_is_told_and_not_recorded(store: Database) -> None:
+async def test_removing_something_missing_is_reported_and_not_recorded(store: Database) -> None:
     alice = await add(store)
     assert not await store.credentials.remove(alice.number, "/wiki", REMOVED)
     assert await store.audit_log.latest(RecordFilter(kind=Kind.CREDENTIAL_REMOVED), 9) == []
@@ -67,7 +67,7 @@ async def test_a_user_that_is_gone_gets_none_and_takes_them_along(store: Databas
     assert not await store.credentials.put(sealed(alice), SET)
 
 
-async def test_sealing_anew_leaves_what_was_changed_meanwhile(store: Database) -> None:
+async def test_renewing_encryption_keeps_concurrent_changes(store: Database) -> None:
     alice = await add(store)
     old = sealed(alice)
     await store.credentials.put(old, SET)

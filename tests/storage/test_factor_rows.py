@@ -217,7 +217,7 @@ async def test_a_lock_shortens_the_life_of_a_mailed_code_to_its_own(
 
 
 @pytest.mark.parametrize("how", ["step", "recovery", "code", "forgive"])
-async def test_what_is_right_gives_the_budget_back(store: Database, user: User, how: str) -> None:
+async def test_a_right_password_restores_the_budget(store: Database, user: User, how: str) -> None:
     rows, code = store.factors, digest()
     await with_totp(store, user)
     await rows.set_email(user.number, True, NOW)

@@ -78,7 +78,7 @@ async def test_a_renewal_and_a_hand_over_at_once_leave_no_token(opened: Open) ->
         assert await one.handovers.by_token(token) is None
 
 
-async def test_what_is_over_is_forgotten(store: Database) -> None:
+async def test_expired_rows_are_deleted(store: Database) -> None:
     session = await open_session(store, await add(store))
     code = await issue(store, session)
     await store.handovers.purge_codes(NOW + 60)

@@ -128,7 +128,7 @@ async def test_records_come_newest_first_by_whoever_did_it_or_had_it_done(store:
     assert await seconds(RecordFilter(user="\ud800")) == []
 
 
-async def test_lock_outs_are_told_the_next_to_end_first(store: Database) -> None:
+async def test_lock_outs_are_listed_in_the_order_of_their_end(store: Database) -> None:
     for i in range(4):
         budget = Budget(f"name {i}", "192.0.2.0/32", 1)
         await store.attempts.spend(f"attempt {i}", [budget], Period(60, 60 + i), NOW)

@@ -73,7 +73,7 @@ def test_a_symbolic_link_is_not_followed(path: Path) -> None:
         Marker(path)
 
 
-async def test_who_marks_a_new_file_waits_until_all_have_looked(path: Path) -> None:
+async def test_marking_a_new_file_waits_until_all_have_read_it(path: Path) -> None:
     """The only real wait of these tests, because the rule depends on the check every second."""
     marker = Marker(path, fresh=True)
     path.unlink()

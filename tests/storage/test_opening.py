@@ -89,7 +89,7 @@ async def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     assert data_dir.stat().st_mode & 0o777 == 0o700
 
 
-async def test_what_was_kept_is_there_after_a_restart(empty_storage: str, tmp_path: Path) -> None:
+async def test_kept_data_survive_a_restart(empty_storage: str, tmp_path: Path) -> None:
     first = await open_storage(empty_storage, tmp_path)
     await add(first)
     await first.close()

@@ -51,7 +51,7 @@ async def test_another_host_hears_of_a_change_and_of_nothing_else(
             assert there.feed.marker() == before, "only the marker of that host has moved"
 
 
-async def test_a_change_that_fails_is_not_told(postgresql_url: str, tmp_path: Path) -> None:
+async def test_a_change_that_fails_is_not_recorded(postgresql_url: str, tmp_path: Path) -> None:
     async with host(postgresql_url, tmp_path) as store:
         await store.feed.heard()
         hearing = asyncio.create_task(store.feed.heard())
@@ -64,7 +64,7 @@ async def test_a_change_that_fails_is_not_told(postgresql_url: str, tmp_path: Pa
         hearing.cancel()
 
 
-async def test_a_connection_that_is_cut_is_noticed_and_made_anew(
+async def test_a_connection_that_is_cut_is_noticed_and_reopened(
     postgresql_url: str, tmp_path: Path
 ) -> None:
     async with host(postgresql_url, tmp_path) as store:
@@ -143,7 +143,7 @@ async def test_where_one_host_is_all_there_is_nobody_tells(tmp_path: Path) -> No
         hearing.cancel()
 
 
-async def test_a_session_that_another_host_ends_is_nobodys_before_the_next_poll(
+async def test_a_session_that_another_host_ends_is_invalid_before_the_next_poll(
     postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wiring, "POLL_S", 3600.0)

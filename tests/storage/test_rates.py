@@ -95,7 +95,7 @@ def test_processes_at_the_same_moment_lose_no_count(rates: Rates, tmp_path: Path
     assert rates.count("alice", 10, 60.0, 1_800_000_000.0).used == 1501
 
 
-def test_the_file_is_nobody_elses_to_read(rates: Rates, clock: FixedClock, tmp_path: Path) -> None:
+def test_only_its_owner_can_read_the_file(rates: Rates, clock: FixedClock, tmp_path: Path) -> None:
     rates.count("alice", 1, 60.0, clock())
     assert stat.S_IMODE((tmp_path / RATES_FILE).stat().st_mode) == 0o600
     assert b"alice" not in (tmp_path / RATES_FILE).read_bytes()

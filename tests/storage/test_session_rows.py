@@ -215,7 +215,7 @@ async def test_sessions_are_found_by_id_and_listed_for_all(store: Database) -> N
     assert (await store.feed.news(0)).sessions == {one.number, other.number, 4711}
 
 
-async def test_what_is_over_for_long_is_forgotten_in_batches(store: Database) -> None:
+async def test_rows_that_expired_long_ago_are_deleted_in_batches(store: Database) -> None:
     user = await add(store)
     day, endless = 86_400, 10 * 365 * 86_400
     ended = await open_session(store, user, idle_timeout_s=None, expires_at=NOW + endless)

@@ -207,7 +207,7 @@ async def test_an_edit_moves_the_addresses_that_lead_to_a_user(store: Database) 
         await store.users.edit(replace(alice, number=4711), lambda user: (user, ()), NOW)
 
 
-async def test_taken_handles_are_told(store: Database) -> None:
+async def test_taken_names_and_addresses_are_reported(store: Database) -> None:
     await add(store, "alice", "alice@example.com")
     asked = [*(f"nobody{i}" for i in range(1200)), "alice@example.com", "alice"]
     assert await store.users.taken(asked) == ["alice", "alice@example.com"]

@@ -76,14 +76,14 @@ async def test_the_least_busy_gets_the_next_one() -> None:
 # Failing upstreams
 
 
-async def test_where_nobody_listens_another_is_tried_at_once() -> None:
+async def test_if_no_server_listens_another_upstream_is_tried_at_once() -> None:
     with Origin((answering(OK),)) as origin:
         async with group_of(("127.0.0.1", free_port()), origin.place) as group:
             for _ in range(4):
                 assert (await exchanged(group)).body == b"ok"  # type: ignore[arg-type]
 
 
-async def test_who_failed_often_is_out_for_a_while_and_returns() -> None:
+async def test_an_upstream_that_failed_often_is_not_used_for_a_while() -> None:
     with Origin((answering(OK),)) as origin:
         async with group_of(NOWHERE, origin.place) as group:
             dead = group.members[0]
@@ -148,7 +148,7 @@ async def failures_after(script: Any, body: bool = False) -> int:
 
 
 @pytest.mark.parametrize("said", [b"", b"HELLO\r\n\r\n", b"HTTP/1.1 2"])
-async def test_who_gives_no_answer_has_failed(said: bytes) -> None:
+async def test_an_upstream_that_gives_no_answer_has_failed(said: bytes) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(said)
@@ -252,7 +252,7 @@ async def test_a_full_line_and_a_long_wait_are_503() -> None:
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_who_stops_waiting_leaves_its_place_to_the_next(turns: int) -> None:
+async def test_a_request_that_stops_waiting_frees_its_place_for_the_next(turns: int) -> None:
     """At any moment: queued, just admitted, connecting, or connected."""
     with Origin((answering(OK),)) as origin:
         async with bounded(origin.place, 1) as pool:
@@ -270,7 +270,7 @@ async def test_who_stops_waiting_leaves_its_place_to_the_next(turns: int) -> Non
             await asyncio.sleep(0.01)  # an abandoned connection closes a moment later
 
 
-async def test_where_connecting_fails_the_next_in_line_tries() -> None:
+async def test_if_connecting_fails_the_next_waiting_request_tries() -> None:
     async with bounded(("127.0.0.1", free_port()), 1) as pool:
         results = await asyncio.gather(*(pool.connect() for _ in range(4)), return_exceptions=True)
         assert [type(result) for result in results] == [ConnectFailed] * 4
@@ -335,7 +335,7 @@ async def test_a_unix_socket_is_asked_too(tmp_path: Path) -> None:
         assert listener.said[0] is False
 
 
-async def test_who_is_ill_gets_nothing_and_nobody_well_is_503() -> None:
+async def test_an_unhealthy_upstream_gets_no_requests_and_without_a_healthy_one_it_is_503() -> None:
     with Origin((answering(OK),)) as origin:
         async with group_of(origin.place, NOWHERE) as group:
             group.members[1].judge(is_unhealthy=True)

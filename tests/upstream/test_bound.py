@@ -77,7 +77,7 @@ def warmed(client: Client, live: Live, *lines: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["NTLM", "Negotiate", "negotiate"])
 @pytest.mark.parametrize("carries", [True, False], ids=["with-session", "on-a-public-path"])
-def test_who_authenticated_a_connection_has_it_alone(
+def test_an_authenticated_connection_is_only_for_its_client(
     live: Live, port: int, scheme: str, carries: bool
 ) -> None:
     with playing(port, scheme) as origin, live.client() as alice, live.client() as bob:
@@ -141,7 +141,7 @@ def test_a_connection_over_which_such_a_scheme_was_offered_is_not_shared(
         assert len(origin.wires) == 2
 
 
-def test_a_bound_connection_that_waits_takes_nobodys_place(live: Live, port: int) -> None:
+def test_a_waiting_bound_connection_does_not_count_against_the_limit(live: Live, port: int) -> None:
     """The limit is for concurrent requests, not for clients."""
     alice, bob = live.login("alice"), live.login("bob")
     with playing(port), live.client() as one, live.client() as two:
@@ -179,7 +179,7 @@ def test_behind_a_trusted_proxy_such_a_connection_serves_one_request(
         assert len(origin.wires) == 3
 
 
-def test_what_was_asked_to_be_a_tunnel_is_never_kept(live: Live, port: int) -> None:
+def test_a_connection_with_a_requested_upgrade_is_never_kept(live: Live, port: int) -> None:
     """Whatever the answer was, the other end may use it as a tunnel (CVE-2026-71324)."""
     with playing(port) as origin, live.client() as client:
         upgrade = ("Connection: Upgrade", "Upgrade: websocket")
@@ -195,7 +195,7 @@ def test_every_such_scheme_is_known_in_any_spelling(scheme: bytes) -> None:
     assert not authenticates_connection((b"x" + scheme, b"Bearer " + scheme, b""))
 
 
-def test_where_connections_are_not_told_apart_none_is_kept(tmp_path: Path) -> None:
+def test_if_client_connections_are_not_identified_none_is_kept(tmp_path: Path) -> None:
     """Other ASGI servers do not identify client connections."""
     import asyncio
 

@@ -308,7 +308,7 @@ async def test_early_hints_without_end_are_a_head_without_end() -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n" + OK,
     ],
 )
-async def test_bytes_after_an_answer_are_nobodys_next_answer(answer: bytes) -> None:
+async def test_bytes_after_an_answer_never_become_the_next_answer(answer: bytes) -> None:
     """CVE-2026-71324: a kept connection was poisoned for other users."""
     with Origin((answering(answer),)) as origin:
         async with pool_to(origin.place) as pool:
@@ -317,7 +317,7 @@ async def test_bytes_after_an_answer_are_nobodys_next_answer(answer: bytes) -> N
             assert pool.take() is None
 
 
-async def test_a_body_after_the_answer_to_head_is_nobodys_next_answer() -> None:
+async def test_a_body_after_the_answer_to_head_never_becomes_the_next_answer() -> None:
     with Origin((answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + OK),)) as origin:
         async with pool_to(origin.place) as pool:
             first = await exchanged(pool, HEAD)

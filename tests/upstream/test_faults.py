@@ -94,7 +94,7 @@ def test_a_fault_has_its_status_and_leaves_no_connection(
                     wire.rest()
 
 
-def test_nobody_there_is_502(stage: Stage) -> None:
+def test_an_unreachable_upstream_is_502(stage: Stage) -> None:
     with stage.playing(answering(OK)) as act:
         pass
     got = act.ask()
@@ -189,7 +189,7 @@ def ask(live: Live, method: str, body: bytes = b"") -> Answer:
 
 
 @pytest.mark.parametrize("fault", ["closes after the request", "resets", "no HTTP", "silence"])
-def test_what_may_be_repeated_goes_elsewhere(deploy: Start, fault: str) -> None:
+def test_a_repeatable_request_is_retried_on_another_upstream(deploy: Start, fault: str) -> None:
     with several(deploy, FAULTS[fault][0], answering(OK)) as (live, (_, good)):
         for method in ("GET", "HEAD", "PUT", "DELETE"):
             for _ in range(2):
@@ -211,7 +211,7 @@ def test_a_kept_connection_that_fails_otherwise_goes_elsewhere_too(
             assert live.get("/").status == 200
 
 
-def test_what_may_not_be_repeated_does_not_go_elsewhere(deploy: Start) -> None:
+def test_an_unrepeatable_request_is_not_retried_on_another_upstream(deploy: Start) -> None:
     failover = {"failures": 100}
     with several(deploy, closing, answering(OK), failover=failover) as (live, (bad, good)):
         statuses = sorted(ask(live, "POST").status for _ in range(4))
@@ -237,7 +237,7 @@ def test_where_no_connection_came_about_anything_goes_elsewhere(deploy: Start) -
         assert got == [b"0", b"1", b"2", b"3"]
 
 
-def test_who_fails_is_out_and_comes_back(deploy: Start) -> None:
+def test_a_failing_upstream_is_removed_and_returns(deploy: Start) -> None:
     well: list[bool] = []
 
     def moody(wire: Wire) -> None:
@@ -279,7 +279,7 @@ def test_requests_under_way_go_to_different_upstreams(deploy: Start) -> None:
 # Health and maintenance
 
 
-def test_who_is_ill_gets_nothing_until_it_is_well(deploy: Start) -> None:
+def test_an_unhealthy_upstream_gets_no_requests_until_it_is_healthy(deploy: Start) -> None:
     ill: list[bool] = []
 
     def script(wire: Wire) -> None:
@@ -319,7 +319,7 @@ def test_a_page_of_ones_own_is_served_while_nobody_can_be_reached(
         assert live.get("/").status == 200
 
 
-def test_a_page_that_cannot_be_read_is_told_before_anything_starts(
+def test_an_unreadable_page_is_reported_before_anything_starts(
     deploy: Start, tmp_path: Path
 ) -> None:
     live = deploy("http://127.0.0.1:9")

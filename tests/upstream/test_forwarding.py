@@ -127,7 +127,7 @@ def test_a_body_framed_by_the_close_looks_cut_when_it_is_reset(stage: Stage) -> 
 
 
 @pytest.mark.parametrize("said", [b"", b"HELLO\r\n\r\n", b"HTTP/1.1 999 X\r\n\r\n", b"HTTP/1.1 2"])
-def test_what_is_no_answer_is_502(stage: Stage, said: bytes) -> None:
+def test_an_invalid_answer_is_502(stage: Stage, said: bytes) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(said)
@@ -139,7 +139,7 @@ def test_what_is_no_answer_is_502(stage: Stage, said: bytes) -> None:
             assert b"bad_gateway" in got.body
 
 
-def test_where_nobody_listens_is_502_for_people_and_programs(stage: Stage) -> None:
+def test_an_address_without_a_server_is_502_for_people_and_programs(stage: Stage) -> None:
     with stage.playing(answering(OK)) as act:
         pass
     assert b'"bad_gateway"' in act.ask().body
@@ -212,7 +212,7 @@ def test_a_kept_connection_that_closed_is_tried_again_for_what_may_be_repeated(
 @pytest.mark.parametrize(
     ("method", "body"), [("POST", b""), ("POST", b"x"), ("PATCH", b"x"), ("PUT", b"x")]
 )
-def test_what_may_not_be_repeated_is_sent_once(stage: Stage, method: str, body: bytes) -> None:
+def test_an_unrepeatable_request_is_sent_once(stage: Stage, method: str, body: bytes) -> None:
     with stage.playing(stale, answering(OK)) as act:
         assert act.ask().status == 200
         assert act.ask(method=method, body=body).status == 502
@@ -225,7 +225,7 @@ def test_a_fresh_connection_that_closes_without_an_answer_is_not_tried_again(sta
         assert len(act.origin.wires) == 1
 
 
-def test_unsolicited_bytes_are_nobodys_answer(stage: Stage) -> None:
+def test_unsolicited_bytes_never_become_an_answer(stage: Stage) -> None:
     """CVE-2026-71324: a kept connection was poisoned for other users."""
     poison = OK.replace(b"\r\n\r\nok", b"\r\nX-Poison: 1\r\n\r\nno")
     with stage.playing(answering(OK + poison), answering(OK)) as act:

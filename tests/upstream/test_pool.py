@@ -123,7 +123,7 @@ async def test_a_unix_socket_is_an_upstream(tmp_path: Path) -> None:
         assert len(origin.wires) == 1
 
 
-async def test_where_nobody_listens_is_502(tmp_path: Path) -> None:
+async def test_an_address_without_a_server_is_502(tmp_path: Path) -> None:
     for place in (("127.0.0.1", free_port()), tmp_path / "nothing.sock", ("", 1)):
         async with pool_to(place) as pool:
             with pytest.raises(ConnectFailed) as caught:
@@ -131,7 +131,7 @@ async def test_where_nobody_listens_is_502(tmp_path: Path) -> None:
             assert caught.value.status == 502
 
 
-async def test_who_does_not_accept_in_time_is_504() -> None:
+async def test_an_upstream_that_does_not_accept_in_time_is_504() -> None:
     """With a full backlog, the kernel lets further connections wait."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

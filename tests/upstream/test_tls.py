@@ -99,7 +99,7 @@ async def test_a_certificate_that_nobody_vouches_for_gets_no_request(
     assert not server.shown
 
 
-async def test_the_authority_of_the_route_is_believed_and_no_other(
+async def test_only_the_authority_of_the_route_is_trusted(
     serve: Serve, authority: Authority, tmp_path: Path
 ) -> None:
     server = serve(authority.serving(authority.issue("127.0.0.1")))
@@ -110,7 +110,7 @@ async def test_the_authority_of_the_route_is_believed_and_no_other(
     assert len(server.shown) == 1
 
 
-async def test_the_systems_authorities_are_believed_where_none_is_named(
+async def test_without_tls_ca_the_systems_authorities_are_trusted(
     serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(authority.serving(authority.issue("127.0.0.1")))
@@ -173,7 +173,7 @@ def test_a_failed_handshake_is_502_for_the_client(
 # Files that cannot be used
 
 
-def test_a_file_that_cannot_be_used_is_told_before_anything_is_sent(
+def test_a_file_that_cannot_be_used_is_reported_before_anything_is_sent(
     tmp_path: Path, authority: Authority
 ) -> None:
     one, other = authority.issue("a.test"), authority.issue("b.test")

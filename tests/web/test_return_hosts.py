@@ -99,7 +99,7 @@ def test_an_attack_leads_to_the_start_page_though_hosts_are_known(attack: str) -
     ],
     ids=ascii,
 )
-def test_what_could_be_read_as_another_host_is_not_returned_to(attack: str) -> None:
+def test_an_address_that_could_be_read_as_another_host_is_not_returned_to(attack: str) -> None:
     assert RETURNS.check(attack) == "/"
 
 
