@@ -19,7 +19,7 @@ CLIENTS := tests/clients/node_modules
 .DELETE_ON_ERROR:
 .PHONY: help demo test quick coverage fault fuzz check format docs screenshots bench run constraints
 
-help: ## Say what there is.
+help: ## List these targets.
 	@echo "Doorward. What you can make:"
 	@echo
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -40,7 +40,7 @@ quick: $(TEST_STAMP) ## Run the tests that need no socket, browser, other proces
 coverage: $(TEST_STAMP) $(CLIENTS) ## Run every test and measure which branches of the code they take.
 	$(MAKE) test ARGS="--cov --cov-report=term:skip-covered $(ARGS)"
 
-fault: $(TEST_STAMP) ## Plant each fault that Doorward has to survive, five times, and print what was found after.
+fault: $(TEST_STAMP) ## Inject each fault that Doorward has to survive, five times, and print the results.
 	FAULT_ROUNDS=5 $(PY) -m pytest -m fault -p tests.plugins.faults $(ARGS)
 
 fuzz: $(TEST_STAMP) ## Compare the readers of message heads on a million heads; ARGS="--cases 5000 --seed 1".

@@ -51,7 +51,7 @@ def has_hidden(text: str) -> bool:
 
 
 def is_clean(text: str) -> bool:
-    """Whether this is one line of 1 to 190 visible characters without white space at its edges."""
+    """Whether this is one line of 1 to 190 visible characters without white space at either end."""
     return 0 < len(text) <= CHARACTERS and text == text.strip() and not has_hidden(text)
 
 

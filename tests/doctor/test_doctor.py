@@ -312,7 +312,7 @@ async def test_18_front_proxies_that_are_not_trusted(folder: Path) -> None:
     ("answer", "said"),
     [
         ((200, {}), "opens without a login"),
-        ((500, {}), "cannot ask Doorward"),
+        ((500, {}), "cannot reach Doorward"),
         ((302, {"Location": "http://elsewhere.test/login"}), "redirects to http://elsewhere.test"),
         ((302, {"Location": "http://localhost:8080/.doorward/login?rd=/"}), None),
         ((401, {}), None),

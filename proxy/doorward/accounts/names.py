@@ -48,7 +48,7 @@ def check_display_name(name: str) -> str:
     if not is_clean(name):
         raise InvalidName(
             f"A display name has 1 to {NAME_CHARACTERS} characters, no control characters and no"
-            " space at its edges."
+            " space at either end."
         )
     return name
 

@@ -131,7 +131,7 @@ class NameTaken(Refusal):
 class InvalidName(Refusal):
     code = "invalid_name"
     message = (
-        "A user name has 1 to 190 characters, no control characters and no space at its edges."
+        "A user name has 1 to 190 characters, no control characters and no space at either end."
     )
 
 
@@ -146,7 +146,7 @@ class InvalidGroup(Refusal):
     code = "invalid_group"
     message = (
         "A group or role has 1 to 190 characters, no comma, no control characters "
-        "and no space at its edges."
+        "and no space at either end."
     )
 
 

@@ -64,9 +64,11 @@ PAGE = """<!doctype html>
 </form>
 {entries}
 <details><summary>What this application received</summary>
-<p>It has no login. It trusts these headers, which the gate in front of it added. The link <em>Log
-out</em> leads to <code>/.doorward/logout</code>: that page belongs to the gate, and this
-application never sees the request.</p> <table>{headers}</table></details> </html>
+<p>It has no login. It trusts these headers, which the gate in front of it added.
+The link <em>Log out</em> leads to <code>/.doorward/logout</code>: that page belongs to the gate,
+and this application never sees the request.</p>
+<table>{headers}</table></details>
+</html>
 """
 
 

@@ -1,4 +1,4 @@
-"""The `datepoll` dialect: an access token of an hour in the query, a refresh secret that gets more.
+"""The `datepoll` dialect: an access token in the query, valid for an hour, and a refresh secret.
 
     POST    /api/auth/signin                     → 200 {"token"[, "session_token"]}
     POST    /api/auth/IamLoggedIn                → 202 {"msg", "token"}: the refresh
@@ -120,13 +120,13 @@ _NOT_MINE = ErrorAnswer(404, "session_token_incorrect")
 
 SIGN_IN_ERROR_TABLE = ERROR_TABLE | {
     refusals.StorageUnavailable: _NOT_SAVED,
-    refusals.SessionNotFound: _NOT_SAVED,  # it ended before the answer
+    refusals.SessionNotFound: _NOT_SAVED,  # the session ended before the answer
 }
 REFRESH_ERROR_TABLE = ERROR_TABLE | {refusals.SessionNotFound: _LOGGED_OUT}
 DELETE_ERROR_TABLE = ERROR_TABLE | {refusals.StorageUnavailable: _NOT_DELETED}
 LOG_OUT_ERROR_TABLE = DELETE_ERROR_TABLE | {refusals.SessionNotFound: _NOT_MINE}
 
-# Answers when more is known: a disabled user's right password, or a token that was checked.
+# Answers to more specific cases: a disabled user's right password, or a token that was checked.
 _REASONS = {
     "disabled": ErrorAnswer(400, "not_activated"),
     "expired": ErrorAnswer(401, "token_expired"),

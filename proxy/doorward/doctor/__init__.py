@@ -1,4 +1,4 @@
-"""The doctor: looks at an installation from outside and says what is wrong with it, and what to do.
+"""The doctor: checks an installation from outside, and reports problems and how to fix them.
 
-It changes nothing. Requests are served without it, and it must not know how they are.
+It changes nothing, and must not know how requests are served.
 """

@@ -1,4 +1,4 @@
-"""Every check in its order. Knows which there are; what one looks at it must not know."""
+"""All checks, in their order. Must not know what they check."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Check = Callable[[], Iterable[Finding] | Awaitable[Iterable[Finding]]]
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What is looked at: the settings, the URL that people type (None: not looked at), and a user
-    to log in there with."""
+    """The subject of the checks: the settings, the URL that users open (None: not checked), and a
+    user to log in with there."""
 
     settings: Settings
     url: str | None = None
@@ -24,7 +24,7 @@ class Visit:
 
 
 async def examine(visit: Visit, addresses: Iterable[str] | None = None) -> list[Checkup]:
-    """Make every check; `addresses` are this host's, where they are not to be found out."""
+    """Run every check. `addresses`: this host's addresses; by default, they are detected."""
     settings = visit.settings
     doors = upstreams.list_doors(settings)
     here = tuple(upstreams.list_addresses() if addresses is None else addresses)
@@ -62,6 +62,6 @@ async def _make(name: str, check: Check) -> Checkup:
         made = check()
         found = await made if isinstance(made, Awaitable) else made
         return Checkup(name, tuple(found))
-    except Exception as error:  # a check that breaks must not hide the others
+    except Exception as error:  # a failing check must not hide the others
         finding = Finding(f"this check failed: {type(error).__name__}: {error}", "report it")
         return Checkup(name, (finding,))

@@ -1,4 +1,4 @@
-"""What a check found. Knows words only; must not know any check."""
+"""The findings of checks. Must not know any check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`advice` says what to do. A `note` is worth knowing, but nothing is wrong."""
+    """`advice`: what to do. A `note` is information, not a problem."""
 
     message: str
     advice: str
@@ -16,7 +16,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """One check and all that it found; `skipped` says why it could not be made."""
+    """One check with its findings. `skipped`: the reason why it did not run."""
 
     name: str
     findings: tuple[Finding, ...] = ()

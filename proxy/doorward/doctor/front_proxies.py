@@ -1,7 +1,6 @@
 """Checks of forward-auth: whether a front proxy asks, and whether a login reaches its hosts.
 
-Knows the settings and HTTP as browsers speak it; must not know what a front proxy's file looks
-like.
+Knows the settings and a browser's HTTP; must not know front proxies' configurations.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ FAILED = 500
 
 
 def is_asked_about(settings: Settings, url: str) -> bool:
-    """Whether a front proxy serves this URL and asks Doorward about it. The portal has pages."""
+    """Whether a front proxy serves this URL and asks Doorward about it. The portal only has
+    Doorward's own pages."""
     asked = settings.forward_auth
     if asked is None or origin(url) == settings.portal_origin:
         return False
@@ -32,7 +32,8 @@ def is_asked_about(settings: Settings, url: str) -> bool:
 
 
 async def check_host(settings: Settings, client: httpx.AsyncClient, url: str) -> list[Finding]:
-    """Whether a request without a session is asked about, and its refusal passed on."""
+    """Check that the front proxy asks about a request without a session, and forwards the
+    refusal."""
     import httpx
 
     found: list[Finding] = []
@@ -52,8 +53,8 @@ async def check_host(settings: Settings, client: httpx.AsyncClient, url: str) ->
 def _judge(settings: Settings, url: str, answer: httpx.Response) -> Iterator[Finding]:
     onward = answer.headers.get("location", "")
     if answer.status_code >= FAILED:
-        message = f"{url} answers {answer.status_code}: the front proxy cannot ask Doorward"
-        advice = "check the address that it asks, and look for verification_refused in the log"
+        message = f"{url} answers {answer.status_code}: the front proxy cannot reach Doorward"
+        advice = "check its address of Doorward, and look for verification_refused in the log"
         yield Finding(message, advice)
     elif answer.is_success and not _is_public(settings, url):
         message = f"{url} opens without a login, although the rules require one"
@@ -65,7 +66,7 @@ def _judge(settings: Settings, url: str, answer: httpx.Response) -> Iterator[Fin
 
 
 def _is_public(settings: Settings, url: str) -> bool:
-    """Whether the rules let anybody open this."""
+    """Whether the rules make this public."""
     authorize = Authorize(settings.routes, settings.access)
     host, path = urlsplit(url).hostname or "", (urlsplit(url).path or "/").encode()
     target = authorize.locate_at(b"GET", host, path, None)

@@ -20,12 +20,12 @@ from doorward.settings.keys import check_data_dir
 from doorward.storage.database import DATABASE_FILE
 from doorward.storage.inspection import inspect_sqlite
 
-# A migration copies tables, and SQLite's log grows with each big transaction.
+# A migration copies tables, and SQLite's write-ahead log grows with each large transaction.
 LEAST_FREE_BYTES = 100 * 1024 * 1024
 
 
 def check_rules(settings: Settings) -> Iterator[Finding]:
-    """What `config check` finds, and what it warns of."""
+    """Report the findings and warnings of `config check`."""
     for fault in list_findings(settings):
         where = fault.key if fault.line is None else f"{fault.key} (line {fault.line})"
         yield Finding(f"{where} {fault.message}", fault.hint or "see `doorward config check`")
@@ -50,7 +50,7 @@ def check_key_files(settings: Settings) -> Iterator[Finding]:
 def check_database(
     settings: Settings, least_free_bytes: int = LEAST_FREE_BYTES
 ) -> Iterator[Finding]:
-    """Of PostgreSQL, only the room in data_dir."""
+    """Check the SQLite database, and the free space in data_dir."""
     file = settings.data_dir / DATABASE_FILE
     if settings.storage == "sqlite" and file.exists():
         for fault in inspect_sqlite(file):

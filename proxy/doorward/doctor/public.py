@@ -1,6 +1,6 @@
-"""Checks from where people are: the address that they type, and a login there.
+"""Checks from the users' side: the URL that they open, and a login there.
 
-Knows HTTP as browsers speak it; must not know how Doorward answers.
+Knows a browser's HTTP; must not know how Doorward answers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from doorward.settings.addresses import origin
 if TYPE_CHECKING:
     import httpx
 
-# Of Doorward's own pages alone, whatever the session cookie is for.
+# Cookies that are only for Doorward's own pages, whatever the session cookie's domain is.
 _PAGE_COOKIES = ("-form", "-browser", "-handover")
 _BROWSER = {
     "accept": "text/html",
@@ -37,7 +37,7 @@ _BROWSER = {
 
 
 async def check_public(settings: Settings, url: str) -> list[Finding]:
-    """Whether Doorward answers where people look for it, and as it thinks it does."""
+    """Check that Doorward answers at the URL that users open, and that it is `public_url`."""
     import httpx
 
     if front_proxies.is_asked_about(settings, url):
@@ -106,7 +106,7 @@ async def _log_in(
 
 
 def _judge_cookies(url: str, lines: list[str], domain: str | None = None) -> Iterator[Finding]:
-    """`domain` is the one that the settings name, without which no cookie has any."""
+    """`domain`: the one in the settings; without it, no cookie may have a Domain."""
     if not lines:
         yield Finding("the login sets no cookie", "let the proxy in front pass Set-Cookie")
     for line in lines:
@@ -122,7 +122,7 @@ def _judge_cookies(url: str, lines: list[str], domain: str | None = None) -> Ite
 
 
 def _is_kept(url: str, line: str) -> bool:
-    """Whether a browser keeps this cookie from there; from this very machine it always does."""
+    """Whether a browser accepts this cookie from there, which it always does from this machine."""
     is_secure = any(part.strip().lower() == "secure" for part in line.split(";")[1:])
     host = urlsplit(url).hostname or ""
     return not is_secure or url.startswith("https:") or host in ("localhost", "127.0.0.1", "::1")

@@ -1,7 +1,8 @@
-"""Checks of the applications: whether they answer, through Doorward alone, and how their servers
-read what they are sent.
+"""Checks of the applications: whether they answer, whether they are only reachable through
+Doorward, and how their servers read requests.
 
-Knows connections and HTTP; must not know users or rules. It sends GET alone, and says who it is.
+Knows connections and HTTP; must not know users or rules. It only sends GET requests, and identifies
+itself.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_S = 5.0
-# A code of an app is good for 30 s before and after.
+# An app's code is valid for 30 s before and after.
 CLOCKS_DIFFER_S = 30.0
 AGENT = "doorward-doctor"
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One upstream of a route. `key` is where in the settings it stands."""
+    """One upstream of a route. `key` is its place in the settings."""
 
     key: str
     route: Route
@@ -40,14 +41,14 @@ class Door:
 
     @property
     def path(self) -> str:
-        """What may be asked for: as its health is asked for, else its root."""
+        """The path to request: that of its health check, or its root."""
         if self.route.health is not None:
             return self.route.health.path
         return f"{self.upstream.base}/"
 
 
 def list_doors(settings: Settings) -> tuple[Door, ...]:
-    """Every upstream; those with TLS files that cannot be used are left to the check of files."""
+    """Every upstream, except those with unusable TLS files, which the check of files reports."""
     found = []
     for number, route in enumerate(settings.routes):
         for position, upstream in enumerate(route.upstream):
@@ -70,7 +71,7 @@ async def _get(door: Door, path: str, headers: Mapping[str, str] | None = None) 
 
 
 async def check_reachable(doors: Iterable[Door]) -> list[Finding]:
-    """Whether each upstream answers, over TLS where that is spoken."""
+    """Check that each upstream answers, with TLS if its URL is https."""
     import httpx
 
     found = []
@@ -100,7 +101,7 @@ async def check_clock(doors: Iterable[Door], now: float | None = None) -> list[F
 
 
 def read_difference_s(answer: httpx.Response, now: float) -> float | None:
-    """By how many seconds the server's clock is ahead; None where it says no time."""
+    """The number of seconds by which the server's clock is ahead; None if it sends no Date."""
     try:
         return parsedate_to_datetime(answer.headers["date"]).timestamp() - now
     except (KeyError, ValueError, TypeError):
@@ -120,7 +121,7 @@ async def _answering(doors: Iterable[Door]) -> AsyncIterator[tuple[Door, httpx.R
         try:
             answer = await _get(door, door.path)
         except (httpx.HTTPError, OSError):
-            continue  # which is another check's finding
+            continue  # another check reports this
         yield door, answer
 
 
@@ -128,11 +129,11 @@ async def _answering(doors: Iterable[Door]) -> AsyncIterator[tuple[Door, httpx.R
 
 
 def list_addresses() -> tuple[str, ...]:
-    """The addresses of this host that others may reach, loopback left out."""
+    """The addresses of this host at which others may reach it, without loopback."""
     found = set()
     for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((far, 9))  # sends nothing; asks which address would
+            probe.connect((far, 9))  # sends nothing, only selects a source address
             found.add(probe.getsockname()[0])
     with suppress(OSError):
         for *_, place in socket.getaddrinfo(socket.gethostname(), None):
@@ -141,7 +142,7 @@ def list_addresses() -> tuple[str, ...]:
 
 
 def check_around(doors: Iterable[Door], addresses: Iterable[str]) -> Iterator[Finding]:
-    """Whether an application of this host answers at addresses that do not lead through us."""
+    """Check that an application on this host does not answer at addresses that bypass Doorward."""
     for door in doors:
         upstream, own = door.upstream, door.upstream.host
         is_here = own is not None and (own.startswith("127.") or own in ("localhost", "::1"))
@@ -165,12 +166,13 @@ def _answers(address: str, port: int) -> bool:
         return False
 
 
-# How its server reads
+# How its server reads requests
 
 
 async def check_folding(doors: Iterable[Door]) -> list[Finding]:
-    """Whether a header in another spelling, a parameter, a second decoding or another method is
-    obeyed: told by answers that change. Notes, as Doorward removes and refuses all of these."""
+    """Check whether the server accepts a header in another spelling, a path parameter, a second
+    decoding or a method override, by comparing answers. These are notes, because Doorward removes
+    or refuses all of them."""
     found = []
     async for door, plain in _answering(doors):
         found += await _find_folded(door, plain)
@@ -217,7 +219,7 @@ async def _find_folded(door: Door, plain: httpx.Response) -> list[Finding]:
 async def _find_careless_paths(door: Door, plain: httpx.Response) -> list[Finding]:
     wrong = await _get(door, f"{door.upstream.base}/{public_id()}")
     if _mark(wrong) == _mark(plain):
-        return []  # it gives the same answer to everything, so nothing can be concluded
+        return []  # it always gives the same answer, so nothing can be concluded
     found, path = [], door.path.partition("?")[0]
     ways = [(f"{path};doorward=1", "ignores everything after a ; in a path")]
     if path[-1:].isalnum():

@@ -308,7 +308,7 @@ def log_drops(sets_ours: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
             return False
         if (now := time.monotonic()) - told_at >= _SAY_AGAIN_S:
             told_at = now
-            _log.warning("upstream_cookie_dropped", reason="it has the name of Doorward's own")
+            _log.warning("upstream_cookie_dropped", reason="it has the name of Doorward's cookie")
         return True
 
     return ask

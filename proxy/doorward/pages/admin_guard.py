@@ -30,7 +30,7 @@ WHY = N_("The administration pages ask for a code again after a while.")
 FROM_THE_CORE = (
     N_("You cannot do this to your own account."),
     N_("Only super administrators can do this to an administrator."),
-    N_("A display name has 1 to 190 characters, no control characters and no space at its edges."),
+    N_("A display name has 1 to 190 characters, no control characters and no space at either end."),
 )
 STATUSES: dict[type[Refusal], int] = {NotPermitted: 403, UserNotFound: 404}
 

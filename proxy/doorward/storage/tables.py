@@ -56,7 +56,7 @@ users = Table(
     Column("must_change_password", Boolean, nullable=False),
     Column("password_hash", Text),
     Column("password_scheme", String(32)),
-    Column("entry_digest", LargeBinary(32)),  # of the hash in the directory's file, as last seen
+    Column("entry_digest", LargeBinary(32)),  # of the last hash in the directory's file
     Column("created_at", Double, nullable=False),
     Column("version", Integer, nullable=False),
     UniqueConstraint("source", "username_key"),
@@ -226,9 +226,9 @@ feed_counter = Table(
     Column("purged", BigInteger, nullable=False),
 )
 
-# What password attempts are counted on: a network, or a user or name from a network. A lock-out
-# that is over leaves its end here, so that earlier attempts do not count again. `refused` attempts
-# came during a lock-out; they are reported when it is over.
+# The budgets that password attempts count against: of a network, or of a user or name in a network.
+# The end of an expired lock-out stays here, so that earlier attempts do not count again. `refused`
+# attempts came during a lock-out; they are reported when it is over.
 budgets = Table(
     "budgets",
     metadata,

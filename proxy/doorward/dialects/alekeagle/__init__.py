@@ -2,11 +2,12 @@
 
     POST    P/user/session        {"user", "pass", "rememberMe"?} → 201 {"token", "exp"}
                                   {"2fa": {"token", "type", "code"}} after a login that asked for it
-    GET P/user/session 200 {"iat", "exp", "name", "sub"}: the caller's session GET
-    P/user/session/:id 200 one of the user's sessions GET P/user/sessions 200 {"count", "items"};
-    ?limit= (at most 50) and ?offset= DELETE P/user/session/:id 200 {"code": "GENERIC_SUCCESS",
-    "message"} DELETE P/user/sessions {"sessions": ["<id>", …]} → 200 {"count", "type"} DELETE
-    P/user/sessions/all 200 {"count", "type"}; ?allButSelf=true keeps the caller's session
+    GET     P/user/session        200 {"iat", "exp", "name", "sub"}: the caller's session
+    GET     P/user/session/:id    200 one of the user's sessions
+    GET     P/user/sessions       200 {"count", "items"}; ?limit= (at most 50) and ?offset=
+    DELETE  P/user/session/:id    200 {"code": "GENERIC_SUCCESS", "message"}
+    DELETE  P/user/sessions       {"sessions": ["<id>", …]} → 200 {"count", "type"}
+    DELETE  P/user/sessions/all   200 {"count", "type"}; ?allButSelf=true keeps the caller's session
 
 P is the setting `prefix`; with `sample_paths` every endpoint also answers without `/user`. Knows
 these shapes; must not know who may log in, or which sessions exist. A session's id is its `iat`,

@@ -1,17 +1,26 @@
 """The administration API, under `/.doorward/api/v1/`, for tokens of administrators.
 
-    GET users users by name; `q`, `banned` POST users a new user; without a password one is
-    generated GET users/{id} one user, with its second factors PATCH users/{id} {"name", "email",
-    "groups", "roles", …} DELETE users/{id} the user and everything that belongs to the user → 204
-    POST users/{id}/ban unban disable enable unlock reset-factors → 204 POST users/{id}/password
-    {"password"}, or none to generate one GET users/{id}/sessions where the user is logged in DELETE
-    users/{id}/sessions end all of them GET users/{id}/tokens the user's API tokens DELETE
-    users/{id}/tokens end all of them GET sessions all sessions, the newest first DELETE
-    sessions/{id} end one → 204 GET tokens everybody's, the newest first GET tokens/{id} one token,
-    over or not DELETE tokens/{id} end one → 204 GET lockouts lock-outs after wrong passwords and
-    codes POST lockouts/unlock {"address"}: end the lock-out of its network → 204 GET audit records,
-    the newest first; `user`, `kind`, `since` GET audit/events records as they come, as server-sent
-    events GET explain what happens to a request, and why
+    GET     users                        users by name; `q`, `banned`
+    POST    users                        a new user; without a password one is generated
+    GET     users/{id}                   one user, with its second factors
+    PATCH   users/{id}                   {"name", "email", "groups", "roles", …}
+    DELETE  users/{id}                   the user and everything that belongs to the user → 204
+    POST    users/{id}/ban unban disable enable unlock reset-factors → 204
+    POST    users/{id}/password          {"password"}, or none to generate one
+    GET     users/{id}/sessions          where the user is logged in
+    DELETE  users/{id}/sessions          end all of them
+    GET     users/{id}/tokens            the user's API tokens
+    DELETE  users/{id}/tokens            end all of them
+    GET     sessions                     all users' sessions, the newest first
+    DELETE  sessions/{id}                end one → 204
+    GET     tokens                       all users' tokens, the newest first
+    GET     tokens/{id}                  one token, valid or not
+    DELETE  tokens/{id}                  end one → 204
+    GET     lockouts                     lock-outs after wrong passwords and codes
+    POST    lockouts/unlock              {"address"}: end the lock-out of its network → 204
+    GET     audit                        records, the newest first; `user`, `kind`, `since`
+    GET     audit/events                 new records, as server-sent events
+    GET     explain                      what happens to a request, and why
 
 Accepts only tokens in `Authorization`, as Bearer or Basic, and no sessions, so another site's page
 cannot use a cookie here. Errors are `{"error": "<code>", "message": "<sentence>"}`. Knows these

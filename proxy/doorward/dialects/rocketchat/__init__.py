@@ -1,29 +1,30 @@
 """The `rocketchat` dialect: sessions and second factors with the paths and shapes of its document.
 
-All under `/api/v1/`; a success says `"success": true` last, but for login and logout.
+All under `/api/v1/`. A success ends with `"success": true`, except for login and logout.
 
     POST       login                          {"user", "password", "code"?} → {"status", "data"}
-    GET, POST  logout                         the session presented is over; HEAD changes nothing
+    GET, POST  logout                         ends the presented session; HEAD changes nothing
     GET        me                             the caller
     GET        sessions/list                  own sessions; offset, count, sort, filter
-    GET        sessions/info                  ?sessionId= an own one, over or not
-    POST       sessions/logout.me             {"sessionId"} ends an own one
-    POST       sessions/logout             *  {"sessionId"} ends anybody's
-    GET        sessions/list.all           *  everybody's
-    GET        sessions/info.admin         *  ?sessionId= anybody's
-    POST       users.logoutOtherClients       ends all own ones but this
-    POST       users.logout                   {"userId"?} ends all of a user
+    GET        sessions/info                  ?sessionId= one of the caller's own, ended or not
+    POST       sessions/logout.me             {"sessionId"} ends one of the caller's own
+    POST       sessions/logout             *  {"sessionId"} ends any user's
+    GET        sessions/list.all           *  all users' sessions
+    GET        sessions/info.admin         *  ?sessionId= any user's
+    POST       users.logoutOtherClients       ends all of the caller's others
+    POST       users.logout                   {"userId"?} ends all of a user's
     POST       users.2fa.sendEmailCode        {"emailOrUsername"}, without a login
-    POST       users.2fa.enableEmail          asks for a factor that is on
+    POST       users.2fa.enableEmail          needs a code if a factor is on
     POST       users.2fa.disableEmail      +  the e-mail factor off
-    POST       users.totp.enable              a secret to validate; asks for a factor that is on
+    POST       users.totp.enable              a secret to validate; needs a code if a factor is on
     POST       users.totp.validate            {"code"} TOTP on, recovery codes
     POST       users.totp.disable             {"code"}
     POST       users.totp.regenerateCodes     {"code"}
     GET        users.totp.codesRemaining
 
-*: a permission, then parameters, then a second factor, of which a trusted session is not asked
-again; +: a second factor every time. It knows these shapes; who may do what it must not know.
+*: requires a permission, valid parameters and a second factor, in this order; a trusted session
+needs no second factor. +: requires a second factor every time. Knows these shapes; must not know
+who may do what.
 
 Its files follow the order that every dialect has: `carriers` (where it looks for a token),
 `error_table` (refusal → status and body), `rendering` with `shapes` (sessions as JSON), the
