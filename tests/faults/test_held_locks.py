@@ -157,7 +157,7 @@ async def test_metrics_do_not_wait_for_the_lock_of_their_folder(tmp_path: Path) 
                 second.fold()
             assert time.thread_time() - began < 1
             for metrics in (first, second):
-                with pytest.raises(OSError, match=r"locked|put together"):
+                with pytest.raises(OSError, match=r"locked|workers"):
                     await metrics.answer("")
         second.fold()
         assert b"doorward_processes 2" in (await second.answer(""))[0]
