@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from doorward.http1.client_exchange import ClientExchange
+from doorward.http1.joining import JOINED_BYTES, Piece
 from doorward.http1.response_head import ResponseHead
 from doorward.server import request_parser
 from doorward.server.protocol import protocol_with
@@ -47,7 +48,7 @@ class Recorder:
         body, more = b"", True
         while more:
             message = await exchange.receive()
-            assert message["type"] == "http.request"
+            assert message["type"] == "http.request" and type(message["body"]) is bytes
             body, more = body + message["body"], message["more_body"]
         self.requests.append((exchange.method, exchange.arrival.target, body))
         exchange.start_with(ResponseHead(200, [(b"content-length", b"0")]))
@@ -77,7 +78,7 @@ class _Body:
     def __init__(self, taker: Taker, exchange: ClientExchange) -> None:
         self.taker, self.exchange, self.body = taker, exchange, b""
 
-    def take(self, data: bytes, *, more: bool) -> None:
+    def take(self, data: Piece, *, more: bool) -> None:
         self.body += data
         if not more:
             exchange = self.exchange
@@ -115,6 +116,20 @@ async def test_requests_are_the_same_wherever_they_are_cut(
         assert await play(STREAM[:at], STREAM[at:], by=by) == EXPECTED, at
     for first, last in cuts():
         assert await play(STREAM[:first], STREAM[first:last], STREAM[last:], by=by) == EXPECTED
+
+
+LARGE = bytes(range(256)) * 160  # which is passed on without a copy
+LARGE_STREAM = (
+    b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(LARGE) + LARGE + STREAM
+)
+
+
+@pytest.mark.parametrize("by", [Recorder, Taker, EagerTaker])
+async def test_a_large_body_is_whole_wherever_it_is_cut(by: type[Recorder]) -> None:
+    expected = [(b"POST", b"/a", LARGE), *EXPECTED]
+    end = len(LARGE_STREAM) - len(STREAM)
+    for at in (1, 70, JOINED_BYTES, 2 * JOINED_BYTES, end - 1, end, end + 1, len(LARGE_STREAM)):
+        assert await play(LARGE_STREAM[:at], LARGE_STREAM[at:], by=by) == expected, at
 
 
 class Refuser(Recorder):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from doorward.http1.client_exchange import ClientExchange
-from doorward.http1.joining import JOINED_BYTES
+from doorward.http1.joining import JOINED_BYTES, Piece
 from doorward.http1.parse_budget import PARSED_BYTES
 from doorward.http1.response_head import ResponseHead
 from doorward.server.flow import HIGH_WATER_BYTES
@@ -59,8 +59,8 @@ class Taker(Reader):
     def is_ready(self) -> bool:
         return self.may_read.is_set()
 
-    def take(self, data: bytes, *, more: bool) -> None:
-        self.pieces.append(data)
+    def take(self, data: Piece, *, more: bool) -> None:
+        self.pieces.append(bytes(data))
         if not more:
             self.exchange.start_with(ResponseHead(204, []))
             self.exchange.end()

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from doorward.http1.arrival import Received
 from doorward.http1.headers import Header
+from doorward.http1.joining import Piece
 from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import ResponseHead
 from doorward.http1.turns import Turns
@@ -58,7 +59,7 @@ class BodyTaker(Protocol):
     def is_ready(self) -> bool:
         """Whether it takes more now."""
 
-    def take(self, data: bytes, *, more: bool) -> None:
+    def take(self, data: Piece, *, more: bool) -> None:
         """Take the next piece, which is the last unless `more`."""
 
 

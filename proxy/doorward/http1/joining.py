@@ -6,7 +6,11 @@ import asyncio
 JOINED_BYTES = 16 * 1024
 
 
-def write_with_head(transport: asyncio.WriteTransport, head: bytes, piece: bytes) -> None:
+# A piece of a body. A large one may be a view of what was received.
+Piece = bytes | memoryview
+
+
+def write_with_head(transport: asyncio.WriteTransport, head: bytes, piece: Piece) -> None:
     """Send a head together with the first piece of its body."""
     if len(piece) > JOINED_BYTES:
         transport.writelines((head, piece))

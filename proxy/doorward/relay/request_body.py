@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from doorward.gate.decision import Refuse, too_large
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.headers import RequestHeaders, trailer_lines
+from doorward.http1.joining import Piece
 from doorward.upstream.connection import Connection
 
 # How long a client that sent Expect: 100-continue waits for the upstream's answer (RFC 9110 10.1.1:
@@ -101,7 +102,7 @@ class RequestBody:
         """Whether a piece can be sent now, or is not needed any more."""
         return self._connection.writable or self._is_over
 
-    def take(self, data: bytes, *, more: bool) -> None:
+    def take(self, data: Piece, *, more: bool) -> None:
         """Send a piece, the last one unless `more`."""
         if self._is_over:
             return
@@ -114,7 +115,7 @@ class RequestBody:
             self._owner.cut()
             return
         if data:
-            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+            connection.write(b"%x\r\n%b\r\n" % (len(data), bytes(data)) if chunked else data)
         if not more:
             if chunked:
                 connection.write(b"0\r\n%b\r\n" % trailer_lines(self._exchange.trailers))

@@ -19,7 +19,7 @@ from doorward.http1.client_exchange import BodyTaker, ClientExchange, Closable, 
 from doorward.http1.dates import write_date
 from doorward.http1.headers import Header
 from doorward.http1.heads import RequestHead
-from doorward.http1.joining import JOINED_BYTES, write_with_head
+from doorward.http1.joining import JOINED_BYTES, Piece, write_with_head
 from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import InvalidResponseHead, ResponseHead, check_lines, status_line
 from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
@@ -29,7 +29,7 @@ _log = structlog.get_logger("doorward.server")
 
 # Shared by all exchanges without any, so that most requests need no list.
 NO_TRAILERS: list[Header] = []
-NO_PIECES: deque[bytes] = deque()
+NO_PIECES: deque[Piece] = deque()
 # What a piece takes besides its bytes, so that a client cannot fill memory with small ones.
 PIECE_BYTES = 64
 
@@ -104,7 +104,7 @@ class Exchange:
     left_for = ""  # why the client left, if that was not its own choice
     head: ResponseHead | None = None  # of the answer
     trailers: list[Header] = NO_TRAILERS  # of the request, once its body is complete
-    _pieces: deque[bytes] = NO_PIECES
+    _pieces: deque[Piece] = NO_PIECES
     taker: BodyTaker | None = None  # of the rest of the body
     body_bytes = 0  # of the request's body, received but not asked for yet
     on_response: Any = None  # what to notify, if it is not the protocol
@@ -164,7 +164,7 @@ class Exchange:
         self.attached = self.protocol.attached = attached
         return True
 
-    def take_body(self, piece: bytes) -> int:
+    def take_body(self, piece: Piece) -> int:
         """Keep a piece of the body until it is asked for, and return how much memory is used."""
         self._pieces.append(piece)
         self.body_bytes += len(piece)
@@ -469,9 +469,9 @@ class Exchange:
         body, more = self._next_piece()
         if self._pieces:
             self.message_event.set()
-        return {"type": "http.request", "body": body, "more_body": more}
+        return {"type": "http.request", "body": bytes(body), "more_body": more}
 
-    def _next_piece(self) -> tuple[bytes, bool]:
+    def _next_piece(self) -> tuple[Piece, bool]:
         """The next piece of the body, empty if none has come, and whether others follow. Small ones
         are joined, as each that is passed on costs a write. A large one is not copied."""
         pieces = self._pieces

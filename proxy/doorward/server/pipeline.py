@@ -12,6 +12,7 @@ from typing import Protocol as Typed
 from typing import cast
 
 from doorward.http1.heads import RequestHead
+from doorward.http1.joining import JOINED_BYTES
 from doorward.http1.known_requests import KnownRequests
 from doorward.http1.parse_budget import ParseBudget
 from doorward.http1.turns import Turns
@@ -130,9 +131,11 @@ class Pipeline:
         self._read(data)
 
     def _run_with_body(self, exchange: Exchange, data: bytes) -> None:
-        rest = data[len(cast(RequestHead, exchange.parsed).text) :]
-        if rest:  # so that head and body can be forwarded in one write
-            rest = self.parser.go_on(rest)
+        start, rest = len(cast(RequestHead, exchange.parsed).text), b""
+        if len(data) > start:  # so that head and body can be forwarded in one write
+            is_large = len(data) - start > JOINED_BYTES
+            body = memoryview(data)[start:] if is_large else data[start:]
+            rest = self.parser.take_counted(body)
         self._run(exchange)
         self._read(rest)
 

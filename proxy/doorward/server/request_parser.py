@@ -14,6 +14,7 @@ import httptools
 from doorward import paths
 from doorward.http1.headers import Header
 from doorward.http1.heads import RequestHead, read_request
+from doorward.http1.joining import Piece
 from doorward.http1.known_requests import HEAD_BYTES as KNOWN_BYTES
 from doorward.http1.known_requests import KnownRequests
 from doorward.http1.methods import KNOWN, METHOD, NEVER
@@ -155,7 +156,7 @@ class RequestParser:
         self.in_message, self._raw_left = True, int(head.content_length)
         return exchange
 
-    def _take_raw(self, data: bytes) -> bytes:
+    def take_counted(self, data: Piece) -> bytes:
         """Take the next piece of a counted body, and return what came behind it."""
         piece = data if len(data) <= self._raw_left else data[: self._raw_left]
         self._raw_left -= len(piece)
@@ -165,7 +166,7 @@ class RequestParser:
             exchange = cast(Exchange, self.last)
             exchange.more_body = False
             exchange.message_event.set()
-        return data[len(piece) :]
+        return bytes(data[len(piece) :])
 
     # All others
 
@@ -193,7 +194,7 @@ class RequestParser:
         """Read more of a message, up to where its head or a body of known length ends. Return what
         came behind it, which is for `begin`."""
         if self._raw_left:
-            return self._take_raw(data)
+            return self.take_counted(data)
         if self.in_head:
             return self._feed_head(data)
         if self._body_left > 0:
@@ -354,7 +355,7 @@ class RequestParser:
         exchange.waiting_for_100_continue = self._expects
         self._requests.take_head(exchange, previous)
 
-    def on_body(self, body: bytes) -> None:
+    def on_body(self, body: Piece) -> None:
         self.unread = 0
         self._body_bytes += len(body)
         self._body_left = max(self._body_left - len(body), 0)

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from doorward.http1.joining import JOINED_BYTES, write_with_head
+from doorward.http1.joining import JOINED_BYTES, Piece, write_with_head
 from doorward.http1.parse_budget import PARSED_BYTES, ParseBudget
 from doorward.http1.turns import Turns
 from doorward.upstream.failures import (
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
         if self._held_head:
             self.write(b"")
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Piece) -> None:
         """Send a piece of the request's body. Wait for `on_writable` while `writable` is false."""
         head, self._held_head = self._held_head, b""
         if self._sink is None or self.transport is None:
