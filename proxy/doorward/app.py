@@ -20,6 +20,7 @@ from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import PURGED_AT_ONCE
 from doorward.observe.audit import Tell, open_channel, tell_both, write_to
+from doorward.observe.chores import repeat
 from doorward.observe.counters import LOST, Counters
 from doorward.observe.logs import configure_logs, output
 from doorward.observe.loop_lag import LoopLag
@@ -159,13 +160,13 @@ class Application:
     def _chores(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What is done all along, each in a task of its own: none waits for another, such as for
         storage, or for a file on a network file system."""
-        yield _repeat(self._poll, POLL_S)
-        yield _repeat(self._listen, POLL_S, at_once=True)
-        yield _repeat(self._look_at_keys, LOOK_S)
-        yield _repeat(self._renew_secrets, POLL_S)
-        yield _repeat(self._refresh, POLL_S)
-        yield _repeat(self._flush, FLUSH_S)
-        yield _repeat(self._purge, PURGE_S)
+        yield repeat(self._poll, POLL_S)
+        yield repeat(self._listen, POLL_S, at_once=True)
+        yield repeat(self._look_at_keys, LOOK_S)
+        yield repeat(self._renew_secrets, POLL_S)
+        yield repeat(self._refresh, POLL_S)
+        yield repeat(self._flush, FLUSH_S)
+        yield repeat(self._purge, PURGE_S)
 
     async def _listen(self) -> None:
         """Poll whenever another host changed something, until listening fails."""
@@ -274,21 +275,6 @@ class Application:
         await preparing
         await self.__aexit__()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-async def _repeat(
-    chore: Callable[[], Awaitable[None]], pause_s: float, *, at_once: bool = False
-) -> None:
-    """Do it again and again, with this pause, first `at_once` or after a pause. If it fails for a
-    reason that Doorward does not expect, it is tried again like that, too."""
-    if not at_once:
-        await asyncio.sleep(pause_s)
-    while True:
-        try:
-            await chore()
-        except Exception:
-            _log.exception("housekeeping_failed")
-        await asyncio.sleep(pause_s)
 
 
 async def _in_batches(purge: Callable[[], Awaitable[int]], batch: int) -> None:

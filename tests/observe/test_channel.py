@@ -3,6 +3,7 @@ reported once."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -139,3 +140,23 @@ def test_a_stuck_reader_does_not_keep_the_process() -> None:
             for _ in range(200):
                 channel.put("x" * 999 + "\n")
         channel.put("after the end\n")
+
+
+@pytest.mark.parametrize("by_thread", [False, True])
+def test_an_unexpected_failure_ends_neither_the_thread_nor_the_caller(by_thread: bool) -> None:
+    written: list[bytes] = []
+    told: list[str | int] = []
+
+    def write(lines: Lines, may_wait: bool) -> None:
+        if lines[0] == b"odd\n":
+            raise ValueError("a bug")
+        written.extend(lines)
+        lines.clear()
+
+    channel = Channel(write, told.append, told.append)
+    with channel.running() if by_thread else contextlib.nullcontext():
+        channel.put("odd\n")
+        until(lambda: told == ["a bug"])
+        channel.put("even\n")
+        until(lambda: len(told) == 2)
+    assert written == [b"even\n"] and told == ["a bug", 1] and channel.lost == 1

@@ -8,6 +8,7 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from doorward.settings import Concurrency, Failover, HealthCheck, Settings, settings_from
 from doorward.upstream.balance import Group, build_upstreams
@@ -326,6 +327,23 @@ async def test_silence_is_a_bad_answer() -> None:
     with Origin((lambda wire: wire.head() and wire.rest() and None,)) as origin:
         async with watched(origin, checking(timeout="50ms", failures=1)) as listener:
             await settled(lambda: listener.said == [True])
+
+
+async def test_a_check_that_fails_for_any_reason_is_a_bad_answer_and_not_the_last(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = iter([RuntimeError("a bug"), None])
+
+    def stream(client: httpx.AsyncClient, method: str, url: str, **options: Any) -> Any:
+        if (fault := next(asked, None)) is not None:
+            raise fault
+        return well(client, method, url, **options)
+
+    well = httpx.AsyncClient.stream
+    monkeypatch.setattr(httpx.AsyncClient, "stream", stream)
+    async with watched(origin, checking(failures=1)) as listener:
+        await settled(lambda: len(listener.said) > 1)
+    assert listener.said[:2] == [True, False]
 
 
 async def test_a_unix_socket_is_asked_too(tmp_path: Path) -> None:

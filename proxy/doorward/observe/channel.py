@@ -98,7 +98,7 @@ class Channel:
     def _deliver(self, lines: Lines, *, may_wait: bool) -> None:
         try:
             self._write(lines, may_wait)
-        except OSError as fault:
+        except Exception as fault:  # whatever it is: it must not end the thread or the caller
             self._failed += len(lines)
             if not self._is_failing:
                 self._is_failing = True

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from doorward.http1 import heads
+from doorward.observe.chores import repeat
 from doorward.observe.observer import Observer
 from doorward.server.acceptor import EntryRequirements
 from doorward.server.admin import MetricsEndpoint, admin_app
@@ -33,13 +34,7 @@ TLS_GOODBYE_S = 3.0
 @contextlib.asynccontextmanager
 async def _watching(certificate: Certificate | None) -> AsyncIterator[None]:
     """Lets the certificate check its files while connections are accepted."""
-
-    async def watch(certificate: Certificate) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            certificate.look()
-
-    task = asyncio.ensure_future(watch(certificate)) if certificate else None
+    task = asyncio.ensure_future(repeat(certificate.look, LOOK_S)) if certificate else None
     try:
         yield
     finally:
