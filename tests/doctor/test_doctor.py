@@ -14,6 +14,7 @@ from doorward.cli.main import app
 from doorward.doctor.checkups import Visit, examine
 from doorward.doctor.findings import Checkup, Finding
 from doorward.doctor.host import check_database
+from doorward.doctor.login_forms import check_login_forms
 from doorward.settings import Settings, settings_from
 from doorward.storage.database import DATABASE_FILE
 from typer.testing import CliRunner
@@ -22,7 +23,9 @@ from tests.support.application import Habits, application
 from tests.support.certificates import Authority
 from tests.support.live import Live, free_port
 from tests.support.mail_server import serving
+from tests.support.origin import Origin
 from tests.support.savings import migrated
+from tests.support.wire import Wire
 
 pytestmark = pytest.mark.outside
 
@@ -239,6 +242,56 @@ async def test_how_a_server_reads_is_a_note(
     route = {"upstream": serve(**habits), "health": {"path": "/health"}}
     finding = only(await found(settings(folder, "", routes=[route])), "folding")
     assert finding.is_note and said in finding.message
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({}, None),
+        ({"page": "/moved"}, None),
+        ({"page": "/nowhere"}, "its page /nowhere answers 404"),
+        ({"page": "/silent"}, "the login page /silent was not complete in time"),
+        (
+            {"url": "/other", "fields": {"pw": "{password}"}},
+            "its page /login has no form that leads to /other or has the field pw",
+        ),
+    ],
+)
+async def test_a_login_form_that_is_not_where_it_should_be(
+    folder: Path, form: dict[str, Any], said: str | None
+) -> None:
+    """For the host of its route, and nothing is sent but GET."""
+    page = b"<form action=/login method=post><input name=pass></form>"
+    kind = b"Content-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(page)
+    answers = {
+        b"/login": b"HTTP/1.1 200 OK\r\n" + kind + page,
+        b"/moved": b"HTTP/1.1 302 X\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n",
+    }
+
+    def script(wire: Wire) -> None:
+        while head := wire.head():
+            target = head.split(b" ")[1]
+            if target == b"/silent":
+                wire.rest()
+            else:
+                wire.send(answers.get(target, b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n"))
+
+    chosen = {"url": "/login", "page": "/login", "fields": {"pass": "{password}"}} | form
+
+    with Origin((script,)) as origin:
+        route = {
+            "host": "shop.test",
+            "upstream": origin.url,
+            "credentials": {"form": chosen},
+            "timeouts": {"response": "1s"},
+        }
+        findings = await check_login_forms(settings(folder, "", routes=[route]))
+        assert [one.message for one in findings] == (
+            [] if said is None else [f"routes[0].credentials.form: {said}"]
+        )
+        for head in origin.heads:
+            assert head.startswith(b"GET ") and b"\r\nhost: shop.test\r\n" in head
+            assert b"\r\nuser-agent: doorward-doctor\r\n" in head
 
 
 # The command

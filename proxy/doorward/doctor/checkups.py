@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from doorward.doctor import host, public, upstreams
+from doorward.doctor import host, login_forms, public, upstreams
 from doorward.doctor.findings import Checkup, Finding
 from doorward.settings import Settings
 
@@ -36,6 +36,7 @@ async def examine(visit: Visit, addresses: Iterable[str] | None = None) -> list[
         ("trusted proxies", lambda: host.check_trusted_proxies(settings)),
         ("mail", lambda: host.check_mail(settings)),
         ("upstreams", lambda: upstreams.check_reachable(doors)),
+        ("login forms", lambda: login_forms.check_login_forms(settings)),
         ("clock", lambda: upstreams.check_clock(doors)),
         ("around", lambda: upstreams.check_around(doors, here)),
         ("folding", lambda: upstreams.check_folding(doors)),

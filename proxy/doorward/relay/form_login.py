@@ -63,7 +63,7 @@ class FormLogins:
         if 0 < self._refused.get(key, 0.0) - now <= REFUSED_FOR_S:
             raise LoginRefused("the application refused this account lately")
         try:
-            opened = await self._open(request)
+            opened = await self.open_page(request)
         except UnfitPage as unfit:  # which says nothing of the account
             raise self._refuse(user, str(unfit)) from None
         message = self._form.write(account, request, opened)
@@ -85,7 +85,7 @@ class FormLogins:
         _log.warning("application_login_failed", route=self._name, user=user.username, reason=fault)
         return LoginRefused(f"the application did not log {user.username} in: {fault}")
 
-    async def _open(self, request: Accepted) -> OpenedForm | None:
+    async def open_page(self, request: Accepted) -> OpenedForm | None:
         """The page of the form, if there is one to open. Raises UnfitPage, UpstreamFailure."""
         page = self._form.page
         if page is None:
