@@ -254,7 +254,7 @@ async def test_a_page_may_be_elsewhere_and_lead_to_the_form_by_a_path_of_its_own
         b"GET /start/here?a=b": html(text + "<input name=pass></form>"),
         b"POST /auth/check": reply_of(b"302 X", b"Location: /start/here\r\nSet-Cookie: a=b\r\n"),
     }
-    assert await find_reason(front) == "it leads back to the form"
+    assert await find_reason(front) == "it redirects back to the form"
     assert values_of(portal.heads[1], b"referer") == [b"http://app.test/start/here?a=b"]
     assert portal.lines == [b"GET /start/here?a=b", b"POST /auth/check"]
 
@@ -532,7 +532,7 @@ def test_it_is_the_same_under_any_server(
         ("https://a/login", "not a path"),
         ("//a/login", "not a path"),
         ("/login#x", "not a path"),
-        ("/a b", "as clients send it"),
+        ("/a b", "that clients send"),
         (True, "text"),
         (None, "is empty"),
     ],
