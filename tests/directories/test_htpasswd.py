@@ -147,7 +147,7 @@ async def test_a_change_is_recorded_by_one_of_the_processes_that_read_it(file: P
                 await accounts.users.refresh(NOW)
         told = await one.audit_log.latest(RecordFilter(kind=Kind.CONFIGURATION_RELOADED), 9)
         details = [record.event.detail for record in told]
-        assert [detail[:17] for detail in details] == ["htpasswd: 1 users"] * 2
+        assert [detail[:17] for detail in details] == ["htpasswd: 1 user,"] * 2
         assert details[0] != details[1] and "$" not in "".join(details)
 
 
