@@ -66,9 +66,9 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-async def try_login(server: SmtpServer, tls: ssl.SSLContext | None = None) -> str | None:
-    """Connect, log in if there is a name, and disconnect. Returns why that failed, or None."""
-    client = aiosmtplib.SMTP(
+def _build_client(server: SmtpServer, tls: ssl.SSLContext | None) -> aiosmtplib.SMTP:
+    """A context manager that connects, and logs in if there is a name."""
+    return aiosmtplib.SMTP(
         hostname=server.host,
         port=server.port,
         username=server.username,
@@ -78,8 +78,12 @@ async def try_login(server: SmtpServer, tls: ssl.SSLContext | None = None) -> st
         tls_context=tls,
         timeout=TIMEOUT_S,
     )
+
+
+async def try_login(server: SmtpServer, tls: ssl.SSLContext | None = None) -> str | None:
+    """Connect, log in if there is a name, and disconnect. Returns why that failed, or None."""
     try:
-        async with asyncio.timeout(TIMEOUT_S), client:
+        async with asyncio.timeout(TIMEOUT_S), _build_client(server, tls) as client:
             await client.noop()
     except (aiosmtplib.SMTPException, OSError, ValueError, UnicodeError) as error:
         return _reason(error)
@@ -116,24 +120,16 @@ class SmtpMailer:
     async def _send(
         self, write: Letter, address: str, username: str, code: str, lifetime_s: float
     ) -> None:
-        server = self._server
         try:
             mail = write(self._sender, address, username, self._site, code, lifetime_s)
-            async with asyncio.timeout(TIMEOUT_S):
-                await aiosmtplib.send(
-                    mail,
-                    hostname=server.host,
-                    port=server.port,
-                    username=server.username,
-                    password=server.password,
-                    use_tls=server.security == TLS,
-                    start_tls=server.security == STARTTLS,
-                    tls_context=self._tls,
-                    timeout=TIMEOUT_S,
-                )
+            async with (
+                asyncio.timeout(TIMEOUT_S),
+                _build_client(self._server, self._tls) as client,
+            ):
+                await client.send_message(mail)
         except (aiosmtplib.SMTPException, OSError, ValueError, UnicodeError) as error:
             # The server's answer may quote the address, but nothing from the mail.
-            _log.error("mail_failed", server=server.host, reason=_reason(error))
+            _log.error("mail_failed", server=self._server.host, reason=_reason(error))
             raise MailFailed from error
 
 
