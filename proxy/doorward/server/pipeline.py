@@ -127,7 +127,6 @@ class Pipeline:
                 else:
                     self._run(exchange)
                 return
-        parser.unread += len(data)
         self._read(data)
 
     def _run_with_body(self, exchange: Exchange, data: bytes) -> None:
@@ -198,7 +197,6 @@ class Pipeline:
     def _keep(self, data: bytes) -> None:
         """Keep requests for later, and read no more."""
         self.kept += data
-        self.parser.unread = 0
         self._flow.hold_reading()
 
     def read_kept(self) -> None:

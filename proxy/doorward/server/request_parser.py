@@ -238,6 +238,7 @@ class RequestParser:
     def _parse(self, data: bytes, rest: bytes = b"") -> bytes:
         """Feed llhttp and return the rest, with what it left of the data behind a request that
         asked for an upgrade."""
+        self.unread += len(data)
         try:
             self._llhttp.feed_data(data)
         except httptools.HttpParserUpgrade as pause:
