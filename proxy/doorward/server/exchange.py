@@ -23,6 +23,7 @@ from doorward.http1.joining import JOINED_BYTES, Piece, write_with_head
 from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import InvalidResponseHead, ResponseHead, check_lines, status_line
 from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
+from doorward.server.flag import NOBODY_WAITS, Flag
 from doorward.server.tunnel import Lost, PendingUpgrade, Tunnel
 
 _log = structlog.get_logger("doorward.server")
@@ -45,40 +46,6 @@ class RequestHandler(Protocol):
     """Answers requests, or returns what has to be awaited."""
 
     def begin(self, exchange: ClientExchange) -> Coroutine[Any, Any, None] | None: ...
-
-
-class Flag:
-    """The needed part of an `asyncio.Event`, which is much cheaper to make."""
-
-    __slots__ = ("_set", "_waiter")
-
-    def __init__(self) -> None:
-        self._set = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def set(self) -> None:
-        self._set = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def clear(self) -> None:
-        self._set = False
-
-    async def wait(self) -> None:
-        """Wait until it is set. Only one coroutine may wait, because only one receives."""
-        while not self._set:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-
-
-class _NoFlag:
-    """For a request that no coroutine answers."""
-
-    def set(self) -> None:
-        pass
-
-
-_NOBODY_WAITS = _NoFlag()
 
 
 class Exchange:
@@ -108,7 +75,7 @@ class Exchange:
     taker: BodyTaker | None = None  # of the rest of the body
     body_bytes = 0  # of the request's body, received but not asked for yet
     on_response: Any = None  # what to notify, if it is not the protocol
-    message_event: Any = _NOBODY_WAITS
+    message_event: Any = NOBODY_WAITS
     _gone: Callable[[], object] | None = None
     _drained: Callable[[], None] | None = None
     _head = b""  # made, and waiting for the first piece of the body
@@ -220,7 +187,7 @@ class Exchange:
 
     def spawn(self, waiting: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Continue in a task. The server's stop ends it."""
-        if self.message_event is _NOBODY_WAITS:
+        if self.message_event is NOBODY_WAITS:
             self.message_event = Flag()
             if self.body_bytes or not self.more_body:  # it came before anything waited
                 self.message_event.set()
