@@ -307,7 +307,7 @@ class Exchange:
         left."""
         if not self.disconnected:
             head, self._head = self._head, b""
-            self._send(head, self._framed(data))
+            write_with_head(self.transport, head, self._framed(data))
 
     def end(self, data: bytes = b"", trailers: bytes = b"") -> None:
         """The last piece; the answer is complete. `trailers` are lines, which are sent only after
@@ -318,9 +318,9 @@ class Exchange:
         if self._left == len(data) and not self._bodiless:  # all that the head said
             self.sent_bytes += self._left
             self._left = 0
-            self._send(head, data)
+            write_with_head(self.transport, head, data)
         else:
-            self._send(head, self._framed(data) + self._closing(trailers))
+            write_with_head(self.transport, head, self._framed(data) + self._closing(trailers))
         self.response_complete = True
         # Otherwise requests would be reference cycles.
         self._gone = self._drained = self.taker = None
@@ -352,7 +352,7 @@ class Exchange:
         """End an answer without an end, because the server stops."""
         self.left_for = STOPPING
         if self.chunked_encoding and not self.disconnected:
-            self._send(self._head, b"0\r\n\r\n")
+            write_with_head(self.transport, self._head, b"0\r\n\r\n")
         self.client_gone()
         self.protocol.close()
 
@@ -371,12 +371,6 @@ class Exchange:
             self.transport.abort()
         else:
             self.protocol.close()
-
-    def _send(self, head: bytes, data: bytes) -> None:
-        if head:
-            write_with_head(self.transport, head, data)
-        elif data:
-            self.transport.write(data)
 
     def _framed(self, data: bytes) -> bytes:
         if self._bodiless or not data:

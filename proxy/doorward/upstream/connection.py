@@ -136,10 +136,7 @@ class Connection(asyncio.Protocol):
         if self._sink is None or self.transport is None:
             return
         self._wait_for(self._idle_timeout_s)
-        if head:
-            write_with_head(self.transport, head, data)
-        else:
-            self.transport.write(data)
+        write_with_head(self.transport, head, data)
 
     def end_request(self) -> None:
         """The request's body is complete; the upstream's time to answer begins."""
