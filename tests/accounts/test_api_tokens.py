@@ -259,7 +259,7 @@ async def test_an_administrator_sees_everybodys(core: Core) -> None:
         (NewToken("phone", life_s=float("nan")), "expires"),
         (NewToken("phone", TokenScope(routes=("wiki",))), "route wiki"),
         (NewToken("phone", TokenScope(routes=("/a/../b",))), "dot segment"),
-        (NewToken("phone", TokenScope(routes=("/.doorward/account",))), "Doorward's own"),
+        (NewToken("phone", TokenScope(routes=("/.doorward/account",))), "belong to Doorward"),
         (NewToken("phone", TokenScope(methods=("get",))), "GET"),
         (NewToken("phone", TokenScope(networks=("10.0.0.1/8",))), "bits"),
         (NewToken("phone", TokenScope(networks=("nowhere",))), "network nowhere"),

@@ -121,7 +121,7 @@ def test_a_flood_of_addresses_fills_no_disk_and_frees_no_one(
         ({"requests": 5, "per": 60}, "rate_limit.per", "lacks a unit"),
         ({"requests": 5, "per": "0s"}, "rate_limit.per", "longer than zero"),
         ({"requests": 1_000_000, "per": "500ms"}, "rate_limit.requests", "a second"),
-        ({"requests": 5, "by": "session"}, "rate_limit.by", "none of user, address"),
+        ({"requests": 5, "by": "session"}, "rate_limit.by", "not one of user, address"),
         ({"requests": 5, "burst": 7}, "rate_limit.burst", "unknown key"),
     ],
 )

@@ -304,7 +304,7 @@ class Gate:
                     return unfit_identity()
             forward = Forward(target.route, session, identity, private, credentials.binds)
             if target.route in self._credentials:
-                # A decision in Python must not allow other targets.
+                # A decision in Python can also allow a request without a session.
                 self._add_credentials(forward, rule.is_public or session is None)
             if caller.foreign_bearer or caller.foreign_pair or request.headers.overrides:
                 overrides = bool(request.headers.overrides)
