@@ -419,7 +419,7 @@ class Writes(asyncio.Transport):
         return False
 
 
-@pytest.mark.parametrize("size", [1, JOINED_BYTES, 5 * JOINED_BYTES])
+@pytest.mark.parametrize("size", [1, JOINED_BYTES, 2 * JOINED_BYTES])
 async def test_the_head_leaves_with_the_first_piece_of_the_body(size: int) -> None:
     connection, transport = Connection(Pool(Address(host="127.0.0.1", port=1), 1.0)), Writes()
     connection.connection_made(transport)
