@@ -29,6 +29,7 @@ from tests.journeys.test_radicale import EVENT, EXAMPLE
 from tests.support.git_server import GitServer, serving
 from tests.support.live import PASSWORD, Live, free_port
 from tests.support.programs import running, wait_until_answered
+from tests.support.sessions import spoil
 from tests.support.waiting import PATIENCE_S
 
 VDIRSYNCER = Path(sys.executable).with_name("vdirsyncer")
@@ -197,11 +198,6 @@ def test_git_pushes_a_large_pack_in_chunks(town: Town, tmp_path: Path) -> None:
     assert "chunked" in codings
     git(tmp_path, "clone", "-q", url, tmp_path / "again")
     assert (tmp_path / "again" / "large").read_bytes() == content
-
-
-def spoil(token: str) -> str:
-    """The same text with another last character."""
-    return token[:-1] + ("y" if token.endswith("x") else "x")
 
 
 def test_git_without_a_token_is_asked_and_refused(town: Town, tmp_path: Path) -> None:

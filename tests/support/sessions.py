@@ -51,3 +51,8 @@ async def log_in(
     rest = {name: value for name, value in values.items() if name not in SESSION}
     request = LoginRequest(name, password, NewSession(**chosen), **rest)
     return await logins.login(request, client=client, now=now, replaces=replaces)
+
+
+def spoil(token: str) -> str:
+    """The same text with another last character."""
+    return token[:-1] + ("y" if token.endswith("x") else "x")
