@@ -79,8 +79,8 @@ ANSWERS = {
 
 
 class Noted:
-    """Records what `server/request_parser.py` and `upstream/connection.py` record when llhttp reads
-    a head."""
+    """Records what `server/request_parser.py` and `upstream/answer_parser.py` record when llhttp
+    reads a head."""
 
     def __init__(self) -> None:
         self.request = httptools.HttpRequestParser(self)

@@ -389,7 +389,8 @@ def test_a_hostile_page_takes_time_in_proportion(before: str) -> None:
 
 async def test_trailers_of_an_upstream_take_time_in_proportion() -> None:
     """60,000 lines `a:` once took 4 seconds; they are cut at 2048."""
-    from doorward.upstream.connection import LINES_LIMIT, Connection
+    from doorward.upstream.answer_parser import LINES_LIMIT
+    from doorward.upstream.connection import Connection
 
     class Transport:
         def write(self, data: bytes) -> None: ...

@@ -24,6 +24,7 @@ from doorward.server.request_parser import RequestParser
 from doorward.server.serving import Serving
 from doorward.server.tunnel import End, Tunnel
 from doorward.settings import settings_from
+from doorward.upstream.answer_parser import AnswerParser
 from doorward.upstream.connection import Connection
 from doorward.upstream.pool import Pool
 from uvloop import new_event_loop
@@ -33,7 +34,17 @@ from tests.support.savings import migrated
 from tests.support.waiting import settled
 from tests.support.wire import Wire, read_body
 
-HELD = (Protocol, Pipeline, RequestParser, Exchange, Relay, Connection, Tunnel, End)
+HELD = (
+    Protocol,
+    Pipeline,
+    RequestParser,
+    Exchange,
+    Relay,
+    Connection,
+    AnswerParser,
+    Tunnel,
+    End,
+)
 
 ANSWERS = {
     b"/chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",

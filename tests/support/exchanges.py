@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from doorward.upstream.address import Address
-from doorward.upstream.connection import Connection, Header
+from doorward.upstream.connection import Connection
 from doorward.upstream.failures import UpstreamFailure
+from doorward.upstream.framing import Header
 from doorward.upstream.heads import Head
 from doorward.upstream.pool import Pool
 

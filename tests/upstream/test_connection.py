@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from doorward.http1.joining import JOINED_BYTES
 from doorward.upstream.address import Address
-from doorward.upstream.connection import HEAD_LIMIT_BYTES, Connection
+from doorward.upstream.answer_parser import HEAD_LIMIT_BYTES
+from doorward.upstream.connection import Connection
 from doorward.upstream.failures import ConnectionLost, InvalidAnswer, ResponseTimeout
 from doorward.upstream.pool import Pool
 

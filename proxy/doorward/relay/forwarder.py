@@ -24,11 +24,12 @@ from doorward.rewrite.answer_headers import (
 )
 from doorward.rewrite.relocation import Relocate
 from doorward.rewrite.request_head import RequestHeads
-from doorward.upstream.connection import Connection, Sink
+from doorward.upstream.connection import Connection
 from doorward.upstream.failures import ConnectFailed, Page, UpstreamFailure
 from doorward.upstream.heads import Head
 from doorward.upstream.own_connections import OwnConnections, Tether
 from doorward.upstream.pool import Upstreams
+from doorward.upstream.sink import Sink
 
 
 class Forwarder:

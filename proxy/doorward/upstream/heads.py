@@ -39,3 +39,5 @@ class ParsedHead:
     headers: list[Header]
     length: int
     binds: bool = False
+    keep_alive: bool = False
+    kept_s: int | None = None  # how long the upstream keeps the connection idle, if it says so
