@@ -18,6 +18,7 @@ from doorward.accounts.sessions.live import (
     Live,
 )
 from doorward.accounts.sessions.sessions import ClientInfo, Found, Session
+from doorward.accounts.sessions.tokens import Tokens
 
 from tests.support.corpora import corpus
 from tests.support.front import ACCESS, LIFETIMES, Build, Front
@@ -73,6 +74,33 @@ async def test_no_changed_byte_of_a_cookie_is_accepted(front: Front) -> None:
         # The last character of base64 contains unused bits.
         expected = {401} if at < len(value) - 1 else {200, 401}
         assert (await front.get("/", (b"cookie", b"doorward=" + changed))).status in expected
+
+
+async def test_the_signature_of_a_cookie_is_checked_once(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before storage is asked. With the session in memory, it is not checked at all."""
+    checked: list[bytes] = []
+    unsign = Tokens.unsign
+
+    def count(tokens: Tokens, value: bytes) -> str | None:
+        checked.append(value)
+        return unsign(tokens, value)
+
+    monkeypatch.setattr(Tokens, "unsign", count)
+    values = [front.signed(await front.opened()) for _ in range(2)]
+    others: list[list[Header]] = [[], [bearer("x" * 43)]]  # alone, and beside another carrier
+    for value, lines in zip(values, others, strict=True):
+        for _ in range(2):  # from storage, then from memory
+            assert (await front.get("/", (b"cookie", b"doorward=" + value), *lines)).status == 200
+    assert checked == values
+    checked.clear()
+    forged = b"x" * 43 + b"." + b"y" * 43
+    program = (b"accept", b"application/json")  # its answer has no page
+    for lines in others:
+        cookie = (b"cookie", b"doorward=" + forged)
+        assert (await front.get("/", cookie, program, *lines)).status == 401
+    assert checked == [forged, forged]
 
 
 async def test_a_bare_token_in_the_cookie_is_no_session(front: Front) -> None:

@@ -16,7 +16,7 @@ from doorward.accounts.audit.audit_log import Kind, RecordFilter
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.session import PENDING
-from doorward.accounts.sessions.handover import build_challenge, make_nonce
+from doorward.accounts.sessions.handover import HostTokens, build_challenge, make_nonce
 from doorward.settings import InvalidSettings, settings_from
 
 from tests.support.asgi import ask, scope
@@ -218,6 +218,24 @@ async def test_a_proxied_host_is_handed_sessions_too(fronts: Build, origin: Orig
     (head,) = origin.heads
     assert b"\r\nRemote-User: alice\r\n" in head
     assert b"doorward" not in head.lower().partition(b"\r\ncookie:")[2]
+
+
+async def test_the_signature_of_the_cookie_there_is_checked_once(
+    fronts: Build, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, browser = await arrived(fronts, origin=origin)
+    await browser.come_in()
+    checked = []
+    unsign = HostTokens.unsign
+
+    def count(tokens: HostTokens, value: bytes, host: str) -> str | None:
+        checked.append(value.decode())
+        return unsign(tokens, value, host)
+
+    monkeypatch.setattr(HostTokens, "unsign", count)
+    for _ in range(2):  # from storage, then from memory
+        assert (await browser.send(f"https://{OTHER}/page")).status == 200
+    assert checked == [browser.jar[OTHER][HOST_COOKIE]]
 
 
 async def test_an_application_never_sees_the_nonce(fronts: Build, origin: Origin) -> None:

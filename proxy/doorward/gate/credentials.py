@@ -44,7 +44,10 @@ class Credentials:
     handed: Handed | None = None  # the cookie of a session from another root domain
     target: bytes | None = None  # the request's target without Doorward's tokens, if it had one
     is_plain: bool = True  # there is at most a cookie
-    forged: bool = False  # a cookie was there, but Doorward did not sign it
+    # The token in the cookie that counts, once its signature was checked; `forged` if Doorward did
+    # not sign it.
+    unsigned: str | None = None
+    forged: bool = False
     binds: bool = False  # an Authorization of the application authenticates the connection
     token: Presented | None = None  # an API token, or name and password by Basic
     request: Accepted | None = None  # the carrier of that

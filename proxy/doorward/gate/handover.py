@@ -71,11 +71,8 @@ class HandoverCarrier:
         """The token in it. None if the value was not signed for its host."""
         return self._handovers.host_tokens.unsign(handed.value, handed.host)
 
-    async def find(self, handed: Handed, now: float) -> Found:
-        """What storage knows of it. Raises StorageUnavailable."""
-        token = self.open(handed)
-        if token is None:
-            return Found(None, known=False)
+    async def find(self, handed: Handed, token: str, now: float) -> Found:
+        """What storage knows of the token in it. Raises StorageUnavailable."""
         ask = self._handovers.by_token
         found = await self._live.find_by(handed, lambda: ask(token, handed.host, now), now)
         if not found.known:

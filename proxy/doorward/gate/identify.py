@@ -124,7 +124,7 @@ class Identify:
         session = self._live.peek(cookie, now)
         if session is not None:
             return Caller(session)
-        is_nobody = self._live.is_unknown(cookie, now) or not self._is_signed(credentials, cookie)
+        is_nobody = self._live.is_unknown(cookie, now) or self._unsign(credentials) is None
         return NOBODY if is_nobody else None
 
     async def ask(self, credentials: Credentials, now: float) -> Caller:
@@ -169,7 +169,7 @@ class Identify:
     def _list(self, credentials: Credentials, now: float) -> Iterator[_Carrier]:
         """The carriers of a request. Each takes precedence over those before it."""
         if credentials.handed is not None:
-            yield self._by_handover(credentials.handed, now)
+            yield self._by_handover(credentials, credentials.handed, now)
         elif credentials.cookie is not None:
             yield self._by_cookie(credentials, credentials.cookie, now)
         if credentials.access is not None:
@@ -188,26 +188,37 @@ class Identify:
             yield self._by_api_token(credentials.token, credentials.request, now)
 
     def _by_cookie(self, credentials: Credentials, cookie: bytes, now: float) -> _Carrier:
-        async def find() -> Found:
-            token = self._tokens.unsign(cookie)
-            return _NOT_FOUND if token is None else await self._live.find(cookie, token, now)
+        find = self._live.find
+        return self._by_signed(credentials, cookie, lambda token: find(cookie, token, now))
 
-        return _Carrier(cookie, find, lambda: self._is_signed(credentials, cookie))
-
-    def _is_signed(self, credentials: Credentials, cookie: bytes) -> bool:
-        """Whether Doorward signed the cookie. If not, that is noted, as checking takes long."""
-        if not credentials.forged:
-            credentials.forged = self._tokens.unsign(cookie) is None
-        return not credentials.forged
-
-    def _by_handover(self, handed: Handed, now: float) -> _Carrier:
+    def _by_handover(self, credentials: Credentials, handed: Handed, now: float) -> _Carrier:
         assert self._handover is not None
-        handover = self._handover
-        return _Carrier(
-            handed,
-            lambda: handover.find(handed, now),
-            lambda: handover.open(handed) is not None,
-        )
+        find = self._handover.find
+        return self._by_signed(credentials, handed, lambda token: find(handed, token, now))
+
+    def _by_signed(
+        self,
+        credentials: Credentials,
+        key: Hashable,
+        find_token: Callable[[str], Awaitable[Found]],
+    ) -> _Carrier:
+        async def find() -> Found:
+            token = self._unsign(credentials)
+            return _NOT_FOUND if token is None else await find_token(token)
+
+        return _Carrier(key, find, lambda: self._unsign(credentials) is not None)
+
+    def _unsign(self, credentials: Credentials) -> str | None:
+        """The token in the cookie that `_list` yields, or None if Doorward did not sign it. Either
+        is noted, as checking takes long."""
+        if credentials.unsigned is None and not credentials.forged:
+            cookie, handed = credentials.cookie, credentials.handed
+            if handed is not None and self._handover is not None:
+                credentials.unsigned = self._handover.open(handed)
+            elif cookie is not None:
+                credentials.unsigned = self._tokens.unsign(cookie)
+            credentials.forged = credentials.unsigned is None
+        return credentials.unsigned
 
     def _by_token(self, token: bytes, now: float, foreign: Foreign) -> _Carrier:
         find = self._live.find
