@@ -51,6 +51,7 @@ ROWS = (
     ("settings",),
     ("header_names",),
     ("paths", "text", "policy"),
+    ("bounds",),
 )
 # Modules of accounts/ above its six parts.
 ERRANDS = (

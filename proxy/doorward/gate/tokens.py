@@ -18,13 +18,13 @@ from doorward.accounts.sessions.live import Live
 from doorward.accounts.tokens.api_tokens import ApiTokens
 from doorward.accounts.tokens.form import FORM
 from doorward.accounts.tokens.uses import TokenUses
+from doorward.bounds import make_room
 from doorward.gate.accept import Accepted
 from doorward.gate.addresses import parse_address
 from doorward.gate.authorize import covers_path
 from doorward.gate.path_readings import list_readings
 from doorward.gate.rules import host_matches
 from doorward.http1.headers import Header
-from doorward.http1.repeats import make_room
 from doorward.http1.second_targets import read_second_targets
 
 _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1

@@ -5,8 +5,9 @@ Everything that depends on the time, above all the session, is decided again for
 
 from typing import Any
 
+from doorward.bounds import make_room
 from doorward.http1.heads import RequestHead
-from doorward.http1.repeats import Repeats, make_room
+from doorward.http1.repeats import Repeats
 
 # At most four KiB of head each, with the facts; usually a quarter of that.
 LIMIT = 1024

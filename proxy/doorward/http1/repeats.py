@@ -1,17 +1,9 @@
-"""Limits for caches by bytes: store from the second occurrence on, and up to a maximum.
+"""For caches by bytes that store from the second occurrence on.
 
 Must not know what the bytes mean.
 """
 
-from typing import Any
-
 SEEN = 4096
-
-
-def make_room(kept: dict[Any, Any], limit: int) -> None:
-    """Remove the oldest entries, so that with one more there are at most `limit`."""
-    while len(kept) >= limit:
-        del kept[next(iter(kept))]
 
 
 class Repeats:

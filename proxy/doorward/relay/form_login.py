@@ -11,6 +11,7 @@ import structlog
 
 from doorward.accounts.application_credentials import ApplicationCredential
 from doorward.accounts.user import User
+from doorward.bounds import make_room
 from doorward.gate.accept import Accepted
 from doorward.relay.own_requests import ask
 from doorward.rewrite.cookie_jar import CookieJar
@@ -76,8 +77,7 @@ class FormLogins:
         fault = self._form.find_fault(head.status, head.headers, answered, jar)
         if fault is None:
             return jar
-        if len(self._refused) >= REFUSED_LIMIT:
-            del self._refused[next(iter(self._refused))]
+        make_room(self._refused, REFUSED_LIMIT)
         self._refused[key] = now + REFUSED_FOR_S
         raise self._refuse(user, fault)
 

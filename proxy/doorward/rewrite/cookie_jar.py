@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_to_bytes
 
+from doorward.bounds import remove_oldest
 from doorward.http1.headers import Header
 
 # Browsers keep 50 cookies per host, of 4 KiB each; applications use a few. The oldest is removed.
@@ -60,7 +61,7 @@ class CookieJar:
             return
         self._kept[name, path] = _KeptCookie(value, path)
         while len(self._kept) > COOKIES or self._bytes > JAR_BYTES:
-            del self._kept[next(iter(self._kept))]
+            remove_oldest(self._kept)
 
     def take_all(self, headers: Iterable[Header], now: float) -> None:
         """Store the cookies that an answer's headers set."""
@@ -76,7 +77,7 @@ class CookieJar:
     def _withhold(self, name: bytes) -> None:
         self._withheld.setdefault(name)
         while len(self._withheld) > WITHHELD or sum(map(len, self._withheld)) > JAR_BYTES:
-            del self._withheld[next(iter(self._withheld))]
+            remove_oldest(self._withheld)
 
     @property
     def _bytes(self) -> int:

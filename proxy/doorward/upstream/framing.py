@@ -6,7 +6,7 @@ RFC 9112 6.3 and 9.3. Must not know the connection.
 
 import re
 
-from doorward.http1.repeats import make_room
+from doorward.bounds import make_room
 from doorward.http1.schemes import authenticates_connection
 from doorward.upstream.failures import InvalidAnswer
 

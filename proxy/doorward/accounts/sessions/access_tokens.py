@@ -13,6 +13,7 @@ import jwt
 from doorward.accounts.keys import Derive, Keys
 from doorward.accounts.sessions.access_token import AccessToken, has_form
 from doorward.accounts.sessions.sessions import Session
+from doorward.bounds import make_room
 
 PURPOSE = "access token"
 ALGORITHM = "HS256"
@@ -64,8 +65,7 @@ class AccessTokens:
             claims = _verify(value, keys.all)
             token = None if claims is None else _read(claims)
             if token is not None:
-                if len(keys.verified) >= READ_LIMIT:
-                    del keys.verified[next(iter(keys.verified))]
+                make_room(keys.verified, READ_LIMIT)
                 keys.verified[value] = token
         return token
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions.feed import Feed, News
 from doorward.accounts.sessions.sessions import Found, Session, Sessions
+from doorward.bounds import make_room
 
 # About 0.7 KiB each. When the cache is full, the oldest is dropped; it is read again when it is
 # used.
@@ -81,8 +82,7 @@ class Live:
     def note_unknown(self, credential: Hashable, now: float) -> None:
         """Storage has never known this; for a while it need not be asked again."""
         self._unknown.pop(credential, None)
-        if len(self._unknown) >= UNKNOWN_LIMIT:
-            del self._unknown[next(iter(self._unknown))]
+        make_room(self._unknown, UNKNOWN_LIMIT)
         self._unknown[credential] = now + UNKNOWN_S
 
     def forget(self) -> None:
