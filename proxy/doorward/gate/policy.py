@@ -58,16 +58,11 @@ class PolicyFunction:
 
     async def ask(self, request: Request, identity: Identity | None) -> Allow | Deny | None:
         """The function's answer. Raises PolicyFailed."""
-        is_late = False
         try:
-            async with asyncio.timeout(self._timeout_s) as limit:
-                if self._is_async:
-                    found = await self._decide(request, identity)
-                else:
-                    found = await self._ask_thread(request, identity)
-            is_late = limit.expired()  # it may have swallowed the cancellation
-        except TimeoutError:
-            is_late = True
+            if self._is_async:
+                found = await self._ask_coroutine(request, identity)
+            else:
+                found = await self._ask_thread(request, identity)
         except PolicyFailed:
             raise
         except asyncio.CancelledError as error:
@@ -77,13 +72,24 @@ class PolicyFunction:
             raise _failed(error) from error
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             raise _failed(error) from error
-        if is_late:
-            raise PolicyFailed(f"it took longer than {self._timeout_s:g} s") from None
         if found is None or isinstance(found, Allow | Deny):
             return found
         if inspect.iscoroutine(found):
             found.close()
         raise PolicyFailed(f"it returned {type(found).__name__}, not Allow, Deny or None")
+
+    async def _ask_coroutine(self, request: Request, identity: Identity | None) -> Any:
+        limit = asyncio.timeout(self._timeout_s)
+        try:
+            async with limit:
+                found = await self._decide(request, identity)
+        except TimeoutError:
+            if limit.expired():
+                raise self._late() from None
+            raise
+        if limit.expired():  # it has swallowed the cancellation
+            raise self._late()
+        return found
 
     async def _ask_thread(self, request: Request, identity: Identity | None) -> Any:
         if not self._room.acquire(blocking=False):
@@ -96,7 +102,17 @@ class PolicyFunction:
             self._threads.append(thread)
             thread.start()
         self._jobs.put((future, lambda: self._decide(request, identity)))
-        return await asyncio.wrap_future(future)
+        waiting = asyncio.wrap_future(future)
+        try:
+            await asyncio.wait((waiting,), timeout=self._timeout_s)
+            if future.done():  # also if the event loop was held up past the limit
+                return await waiting
+            raise self._late()
+        finally:
+            waiting.cancel()  # a call that waits for a thread is not made any more
+
+    def _late(self) -> PolicyFailed:
+        return PolicyFailed(f"it took longer than {self._timeout_s:g} s")
 
 
 def _failed(error: BaseException) -> PolicyFailed:
