@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tests.conftest import Start
@@ -13,6 +13,8 @@ from tests.support.origin import Origin, Script
 from tests.support.wire import Answer, Client, get
 
 ROUTES = 60
+HASTY_ROUTES = 20
+PATIENT = {"connect": "1h", "response": "1h", "idle": "1h"}
 
 
 @dataclass
@@ -41,24 +43,27 @@ class Act:
 @dataclass
 class Stage:
     live: Live
-    ports: list[int]
-    used: int = field(default=0)
+    free: dict[str, int]  # prefixes of paths and the ports behind them
+    hasty: dict[str, int]
 
     @contextmanager
-    def playing(self, *scripts: Script) -> Iterator[Act]:
-        """An origin that plays these scripts, one per connection."""
-        number, self.used = self.used, self.used + 1
-        with Origin(scripts, port=self.ports[number]) as origin:
-            yield Act(self.live, origin, f"/r{number}")
+    def playing(self, *scripts: Script, hasty: bool = False) -> Iterator[Act]:
+        """An origin that plays these scripts, one per connection. `hasty`: over a route with short
+        timeouts, for scripts in which one of them ends an exchange."""
+        prefix, port = (self.hasty if hasty else self.free).popitem()
+        with Origin(scripts, port=port) as origin:
+            yield Act(self.live, origin, prefix)
 
 
-def staged(deploy: Start, timeouts: dict[str, str] | None = None, **values: Any) -> Stage:
-    """Doorward with public routes and these settings."""
-    ports = [free_port() for _ in range(ROUTES)]
+def staged(deploy: Start, hasty: dict[str, str] | None = None, **values: Any) -> Stage:
+    """Doorward with public routes and these settings. The timeouts of routes are longer than a test
+    waits, except for some with the timeouts `hasty`."""
+    free = {f"/r{number}": free_port() for number in range(ROUTES)}
+    short = {f"/h{number}": free_port() for number in range(HASTY_ROUTES if hasty else 0)}
     routes = [
-        {"path": f"/r{number}", "upstream": f"http://127.0.0.1:{port}"}
-        | ({"timeouts": timeouts} if timeouts else {})
-        for number, port in enumerate(ports)
+        {"path": prefix, "upstream": f"http://127.0.0.1:{port}", "timeouts": timeouts}
+        for group, timeouts in ((free, PATIENT), (short, hasty))
+        for prefix, port in group.items()
     ]
     live = deploy("", routes=routes, access={"default": "public"}, **values)
-    return Stage(live, ports)
+    return Stage(live, free, short)

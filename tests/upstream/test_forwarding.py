@@ -15,19 +15,13 @@ from tests.support.wire import Wire, read_body, values_of
 MIB = 1 << 20
 # More than two connections buffer with the usual settings of kernels: 32 MiB to read, 4 to write.
 KERNEL_BYTES = 128 * MIB
+HASTY = {"response": "1s", "idle": "1s"}  # for origins that say nothing
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def stage(deploy: Start, fast_lane: bool) -> Stage:
-    return staged(deploy, fast_lane=fast_lane)
-
-
-@pytest.fixture(scope="module")
-def hasty(deploy: Start, fast_lane: bool) -> Stage:
-    """A deployment with short timeouts."""
-    timeouts = {"connect": "2s", "response": "2s", "idle": "2s"}
-    return staged(deploy, timeouts, fast_lane=fast_lane)
+    return staged(deploy, HASTY, fast_lane=fast_lane)
 
 
 # Answers at the client
@@ -242,24 +236,24 @@ def test_unsolicited_bytes_never_become_an_answer(stage: Stage) -> None:
 # Time
 
 
-def test_no_answer_in_time_is_504(hasty: Stage) -> None:
-    with hasty.playing(silent) as act:
+def test_no_answer_in_time_is_504(stage: Stage) -> None:
+    with stage.playing(silent, hasty=True) as act:
         got = act.ask()
         assert got.status == 504 and b"gateway_timeout" in got.body
         assert act.origin.wire().is_closed()
 
 
-def test_silence_in_mid_answer_is_a_cut(hasty: Stage) -> None:
+def test_silence_in_mid_answer_is_a_cut(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(CHUNKED + b"2\r\nok\r\n")
         wire.until(b"never")
 
-    with hasty.playing(script) as act:
+    with stage.playing(script, hasty=True) as act:
         assert not act.ask().whole
 
 
-def test_a_slow_answer_that_goes_on_is_not_silent(hasty: Stage) -> None:
+def test_a_slow_answer_that_goes_on_is_not_silent(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
@@ -267,12 +261,12 @@ def test_a_slow_answer_that_goes_on_is_not_silent(hasty: Stage) -> None:
             time.sleep(0.5)  # the test is about the silence
             wire.send(b"x")
 
-    with hasty.playing(script) as act:
+    with stage.playing(script, hasty=True) as act:
         assert act.ask().body == b"x" * 5
 
 
-def test_a_client_that_stops_sending_its_body_is_given_up(hasty: Stage) -> None:
-    with hasty.playing(silent) as act, act.client() as client:
+def test_a_client_that_stops_sending_its_body_is_given_up(stage: Stage) -> None:
+    with stage.playing(silent, hasty=True) as act, act.client() as client:
         client.send(act.request("Content-Length: 9", method="POST") + b"abc")
         assert client.answer().status == 504
         assert b"abc" in act.origin.wire().rest() + bytes(act.origin.wire().seen)

@@ -243,29 +243,27 @@ class BoundedPool(Pool):
         place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         try:
-            async with asyncio.timeout(self._wait_s):
-                await place
-        except TimeoutError:
-            self._leave(place)
-            raise UpstreamOverloaded(f"{self.address} was busy for {self._wait_s:g} s") from None
+            # not `timeout`, which refuses a request that is admitted at the last moment
+            await asyncio.wait((place,), timeout=self._wait_s)
         except BaseException:
             self._leave(place)
             raise
+        if not place.done():
+            self._leave(place)
+            raise UpstreamOverloaded(f"{self.address} was busy for {self._wait_s:g} s")
         self._promised -= 1
 
     def _leave(self, place: "asyncio.Future[None]") -> None:
         if place in self._waiting:
             self._waiting.remove(place)
-        elif place.done() and not place.cancelled():  # admitted and gone at the same moment
+        else:  # admitted and gone at the same moment
             self._promised -= 1
             self.let_in()
 
     def let_in(self) -> None:
         while self._waiting and super().busy + self._promised < self._limit:
-            place = self._waiting.popleft()
-            if not place.done():
-                self._promised += 1
-                place.set_result(None)
+            self._promised += 1
+            self._waiting.popleft().set_result(None)
 
     def release(
         self, connection: Connection, alive: bool, failure: UpstreamFailure | None = None
