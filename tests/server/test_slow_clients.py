@@ -1,5 +1,6 @@
 """Limits for slow clients. The server is another process, so its clock cannot be moved: limits are
-short here, and a little longer where a client has to stay within them on a busy machine."""
+short here for clients that exceed them, and far longer than a pause for those that stay within
+them, so that a machine that stalls decides nothing."""
 
 from __future__ import annotations
 
@@ -16,14 +17,10 @@ from tests.support.stage import Stage, staged
 from tests.support.waiting import until
 from tests.support.wire import Wire, get
 
-SHORT = {
-    "header_timeout": "300ms",
-    "idle_timeout": "600ms",
-    "body_timeout": "500ms",
-    "write_timeout": "500ms",
-}
-KEPT = {"idle_timeout": "3s", "body_timeout": "3s", "write_timeout": "3s"}
-STEP_S = 0.8  # five of them are longer than the buffer
+CLIENT_TIMEOUTS = ("idle_timeout", "body_timeout", "write_timeout")
+SHORT_S, SHORT = 1.0, dict.fromkeys(("header_timeout", *CLIENT_TIMEOUTS), "1s")
+KEPT_S, KEPT = 4.0, dict.fromkeys(CLIENT_TIMEOUTS, "4s")
+PAUSE_S = 0.25
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +55,13 @@ HEALTH = get("/.doorward/healthz")
 
 
 def test_a_connection_that_says_nothing_is_closed(live: Live) -> None:
-    assert closes_after(live) > 0.2
+    assert closes_after(live) > 0.9 * SHORT_S
 
 
 @pytest.mark.parametrize("part", [b"G", b"\r\n", b"GET / HTTP/1.1\r\n", HEALTH[:-2]])
 def test_a_head_that_does_not_come_to_its_end_is_given_up(live: Live, part: bytes) -> None:
-    assert closes_after(live, part) > 0.2
-    assert closes_after(live, HEALTH, part, answers=1) > 0.2
+    assert closes_after(live, part) > 0.9 * SHORT_S
+    assert closes_after(live, HEALTH, part, answers=1) > 0.9 * SHORT_S
 
 
 def test_a_head_that_dribbles_is_given_up(live: Live) -> None:
@@ -84,7 +81,7 @@ def test_what_follows_a_request_and_is_refused_does_not_shorten_the_wait_for_its
 
     def script(wire: Wire) -> None:
         wire.head()
-        time.sleep(STEP_S)  # longer than `header_timeout`
+        time.sleep(1.5 * SHORT_S)  # longer than `header_timeout`
         wire.send(OK)
 
     with stage.playing(script) as act, act.client() as client:
@@ -94,20 +91,21 @@ def test_what_follows_a_request_and_is_refused_does_not_shorten_the_wait_for_its
 
 
 def test_an_idle_connection_is_closed_after_its_time(live: Live) -> None:
-    assert closes_after(live, HEALTH, answers=1) > 0.4
+    assert closes_after(live, HEALTH, answers=1) > 0.9 * SHORT_S
 
 
 def test_a_request_within_the_idle_time_is_answered(patient: Stage) -> None:
     with patient.live.client() as client:
-        for _ in range(5):
+        until_s = time.monotonic() + 1.1 * KEPT_S
+        while time.monotonic() < until_s:
             assert client.ask(HEALTH).status == 200
-            time.sleep(STEP_S)  # idle, but not long enough
+            time.sleep(PAUSE_S)  # idle, but not long enough
 
 
 def test_a_slow_answer_is_not_idle(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
-        time.sleep(0.9)  # longer than a client may be idle
+        time.sleep(1.5 * SHORT_S)  # longer than a client may be idle
         wire.send(OK)
 
     with stage.playing(script) as act:
@@ -158,7 +156,9 @@ def test_a_body_that_stops_under_an_answer_is_a_cut(stage: Stage) -> None:
         wire.rest()
 
     with stage.playing(script) as act, act.client() as client:
-        client.send(act.request("Content-Length: 9", method="POST") + b"abc")
+        client.send(act.request("Content-Length: 9999", method="POST"))
+        while client.is_silent(0.1):  # it stops only under the answer
+            client.send(b"x")
         got = client.answer()
         assert (got.status, got.body, got.whole) == (200, b"hel", False)
 
@@ -166,9 +166,9 @@ def test_a_body_that_stops_under_an_answer_is_a_cut(stage: Stage) -> None:
 def test_a_body_that_comes_slowly_is_taken(patient: Stage) -> None:
     """The timeout is for the pause between two pieces; the upload as a whole may take any time."""
     with patient.playing(answering(OK)) as act, act.client() as client:
-        client.send(act.request("Content-Length: 5", method="POST"))
-        for _ in range(5):
-            time.sleep(STEP_S)  # the slowness is what this is about
+        client.send(act.request("Content-Length: 20", method="POST"))
+        for _ in range(20):
+            time.sleep(PAUSE_S)  # the slowness is what this is about
             client.send(b"x")
         assert client.answer().status == 200
 
@@ -180,7 +180,7 @@ def test_a_body_that_the_upstream_does_not_take_is_not_late(patient: Stage) -> N
 
     def script(wire: Wire) -> None:
         wire.head()
-        time.sleep(5 * STEP_S)  # longer than the client may be silent
+        time.sleep(1.1 * KEPT_S)  # longer than the client may be silent
         done.append(len(wire.read(size)))
         wire.send(OK)
 
@@ -208,9 +208,9 @@ def test_a_client_that_reads_nothing_is_given_up(stage: Stage) -> None:
 def test_a_client_that_reads_slowly_but_goes_on_is_served(patient: Stage) -> None:
     with patient.playing(flood) as act, act.client(receive_buffer=65536) as client:
         client.send(act.request())
-        for _ in range(5):
-            time.sleep(STEP_S)  # the slowness is what this is about
-            assert client.read(400_000)
+        for _ in range(20):
+            time.sleep(PAUSE_S)  # the slowness is what this is about
+            assert client.read(200_000)
         assert not act.origin.is_done()
 
 

@@ -330,18 +330,19 @@ def test_a_client_that_leaves_before_the_answer_ends_the_upstream(stage: Stage) 
 
 @pytest.fixture(scope="module")
 def strict(deploy: Start) -> Stage:
-    return staged(deploy, limits={"tunnels": 2, "tunnel_idle_timeout": "2s"})
+    limits = {"tunnels": 2, "tunnel_idle_timeout": "3s"}  # twelve pauses of the busy tunnel
+    return staged(deploy, limits=limits)
 
 
 def test_a_silent_tunnel_is_ended_and_a_busy_one_is_not(strict: Stage) -> None:
     with strict.playing(switching(echo)) as act, tunnel(act) as client:
-        for _ in range(5):
-            time.sleep(0.5)  # real time: the server's clock is the loop's
+        for _ in range(15):
+            time.sleep(0.25)  # real time: the server's clock is the loop's
             began = time.monotonic()
             client.send(b"x")
             assert client.read(1) == b"x"
         assert client.is_closed()
-        assert time.monotonic() - began > 1.7
+        assert time.monotonic() - began > 2.5
 
 
 def test_one_tunnel_too_many_is_503_until_another_ends(strict: Stage) -> None:
