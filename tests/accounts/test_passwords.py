@@ -21,6 +21,8 @@ from doorward.accounts.passwords.hashing import (
 )
 from doorward.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
 
+from tests.support.waiting import PATIENCE_S
+
 CHEAP = argon2.PasswordHasher(1, 8, 1)
 
 
@@ -159,7 +161,7 @@ class Blocked(Passwords):
         self.let = threading.Event()
 
     def _waste(self, hashes: int) -> None:
-        assert self.let.wait(30)
+        assert self.let.wait(PATIENCE_S)
 
 
 async def test_a_full_queue_refuses_and_recovers() -> None:

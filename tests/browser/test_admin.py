@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -28,6 +27,7 @@ from tests.support.browsing import (
     visiting,
 )
 from tests.support.live import PASSWORD, Live, free_port
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no browser; apt-get install chromium brings one"
@@ -51,9 +51,7 @@ class Sink:
 
     def link(self) -> str:
         """The link in the newest mail."""
-        until = time.monotonic() + 10
-        while not self.mails and time.monotonic() < until:
-            time.sleep(0.02)  # the mail takes real time
+        until(lambda: self.mails, "for a mail")
         body = self.mails.pop().get_body(("plain",))
         assert body is not None
         found = re.search(r"https?://\S+", body.get_content())

@@ -15,6 +15,7 @@ import pytest
 from doorward.accounts.passwords.hashing import OURS, Passwords
 
 from tests.support.command import Command, fits
+from tests.support.waiting import PATIENCE_S
 
 DOORWARD = (sys.executable, "-c", "from doorward.cli import main; main()")
 SERVER_LIBRARIES = {"starlette", "uvicorn", "uvloop", "alembic", "jinja2", "httpx", "asyncpg"}
@@ -227,7 +228,7 @@ def on_a_terminal(*words: str, answers: list[tuple[bytes, bytes]]) -> tuple[int,
             if answers and shown.endswith(answers[0][0]):
                 os.write(ours, answers.pop(0)[1])
     os.close(ours)
-    return process.wait(30), shown.decode()
+    return process.wait(PATIENCE_S), shown.decode()
 
 
 @pytest.mark.outside

@@ -23,6 +23,7 @@ from tests.dialects.test_xhr import leaves
 from tests.support.asgi import scope as asgi_scope
 from tests.support.front import Build
 from tests.support.house import House, house
+from tests.support.waiting import PATIENCE_S
 
 API = "/.doorward/api/v1"
 Explained = Callable[[str], Awaitable[tuple[int, Any]]]
@@ -484,7 +485,7 @@ class Following:
     async def event(self) -> dict[str, Any]:
         """The next record; comments are skipped."""
         while True:
-            message = await asyncio.wait_for(self.pieces.get(), 30)
+            message = await asyncio.wait_for(self.pieces.get(), PATIENCE_S)
             lines = message.get("body", b"").decode().splitlines()
             if data := [line for line in lines if line.startswith("data: ")]:
                 found: dict[str, Any] = json.loads(data[0][6:])
@@ -493,16 +494,16 @@ class Following:
 
     async def close(self) -> None:
         self.gone.set()
-        await asyncio.wait_for(self.task, 30)
+        await asyncio.wait_for(self.task, PATIENCE_S)
 
 
 async def test_records_are_followed_as_they_come(home: House) -> None:
     text = await token_of(home, "boss", "read")
     following = Following(home, text, query="?kind=user_banned")
-    start = await asyncio.wait_for(following.pieces.get(), 30)
+    start = await asyncio.wait_for(following.pieces.get(), PATIENCE_S)
     assert start["status"] == 200
     assert (b"content-type", b"text/event-stream; charset=utf-8") in start["headers"]
-    await asyncio.wait_for(following.pieces.get(), 30)
+    await asyncio.wait_for(following.pieces.get(), PATIENCE_S)
     await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     await home.accounts.users.unban("alice", home.clock(), actor=OWNER)
     await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
@@ -518,9 +519,9 @@ async def test_records_are_followed_as_they_come(home: House) -> None:
 async def test_following_ends_with_its_token(home: House) -> None:
     text = await token_of(home, "boss", "read")
     following = Following(home, text)
-    await asyncio.wait_for(following.pieces.get(), 30)
+    await asyncio.wait_for(following.pieces.get(), PATIENCE_S)
     await home.accounts.api_tokens.revoke(text[3:20], actor=OWNER, now=home.clock())
-    await asyncio.wait_for(following.task, 30)
+    await asyncio.wait_for(following.task, PATIENCE_S)
 
 
 async def test_head_of_the_stream_ends(home: House, boss: httpx.AsyncClient) -> None:

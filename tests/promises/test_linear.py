@@ -407,7 +407,7 @@ async def test_trailers_of_an_upstream_take_time_in_proportion() -> None:
         connection, reader = Connection(ConnectionOwner()), Reader()
         connection.transport = Transport()  # type: ignore[assignment]
         connection.begin(
-            reader, b"", no_body=False, ended=True, response_timeout_s=9.0, idle_timeout_s=9.0
+            reader, b"", no_body=False, ended=True, response_timeout_s=60.0, idle_timeout_s=60.0
         )
         connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         connection.data_received(b"0\r\n" + b"a:\r\n" * lines + b"\r\n")

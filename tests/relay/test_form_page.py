@@ -486,7 +486,8 @@ async def test_a_page_that_is_never_complete_is_given_up_in_time(fronts: Build) 
             wire.send(b"x")
 
     with Origin((script,)) as origin:
-        front = await opening(fronts, origin, {"timeouts": {"response": "200ms"}})
+        timeouts = {"response": "200ms"}  # the page is never complete
+        front = await opening(fronts, origin, {"timeouts": timeouts})
         with capture_logs() as logs:
             answer = await front.get("/x", front.cookie(await front.opened()))
         assert answer.status == 504

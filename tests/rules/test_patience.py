@@ -1,4 +1,5 @@
-"""How tests wait: for a condition, with the same timeout everywhere.
+"""How tests wait: for a condition, with the same timeout everywhere. Other limits are so long that
+a machine that stalls for a moment does not exceed them, or are there to be exceeded.
 
 Read from the syntax trees, so that a new test cannot escape.
 """
@@ -6,10 +7,15 @@ Read from the syntax trees, so that a new test cannot escape.
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from doorward.settings.values import duration
+
+from tests.support.waiting import PATIENCE_S
 
 TESTS = Path(__file__).parents[1]
 SOURCES = [path for path in sorted(TESTS.rglob("*.py")) if "node_modules" not in path.parts]
@@ -47,6 +53,49 @@ def test_a_fixed_sleep_has_a_reason_beside_it(source: Path) -> None:
         if name in ("time.sleep", "asyncio.sleep") and source != WAITING:
             is_turn = ast.unparse(call.args[0]) == "0"  # this is one turn of the loop, not a wait
             assert is_turn or "# " in lines[call.lineno - 1], lines[call.lineno - 1]
+
+
+# Functions whose positional numbers are seconds to wait.
+WAITING_CALLS = {"settimeout", "wait_for", "timeout", "result", "wait", "join"}
+# Settings that are no limits, or whose clock the test moves.
+OTHER = {"idle_timeout_s", "interval", "max_age", "hsts", "per"}
+DURATION = re.compile(r"[1-9]\d*(ms|s)")
+
+
+def values_in(source: Path) -> Iterator[tuple[str, ast.expr]]:
+    """Named values: of keywords, of keys, and, without a name, of positional arguments."""
+    for node in ast.walk(tree(source)):
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                yield ast.unparse(key) if key else "", value
+        elif isinstance(node, ast.Call):
+            yield from ((keyword.arg or "", keyword.value) for keyword in node.keywords)
+            waits = ast.unparse(node.func).rpartition(".")[2] in WAITING_CALLS
+            yield from (("timeout" if waits else "", value) for value in node.args)
+        elif isinstance(node, ast.Assign):
+            yield "", node.value
+
+
+def limit_s(name: str, value: ast.expr) -> float | None:
+    """The seconds of a real limit: a duration as in the settings, or a number of seconds."""
+    match value:
+        case ast.Constant(value=str(text)) if DURATION.fullmatch(text):
+            return duration(text).total_seconds()
+        case ast.Constant(value=int() | float() as number) if "timeout" in name:
+            return float(number)
+    return None
+
+
+@every_source
+def test_a_short_limit_has_a_reason_beside_it(source: Path) -> None:
+    """A machine may stall for seconds, and everything is late then. Limits in tests are long,
+    except where the test waits until they are over."""
+    lines = source.read_text().splitlines()
+    for name, value in values_in(source):
+        seconds = None if name.strip("'") in OTHER else limit_s(name, value)
+        if seconds is not None and 0 < seconds < PATIENCE_S:
+            line = lines[value.lineno - 1]
+            assert "# " in line, f"{place(source)}:{value.lineno}: {line}"
 
 
 @every_source

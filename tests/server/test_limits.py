@@ -289,7 +289,7 @@ def test_an_upstream_gets_so_many_at_a_time_others_wait_and_the_rest_is_503(
             wire.send(OK)
 
     with Origin((script,)) as origin:
-        bounds = {"requests": 2, "queue": 2, "wait": "30s"}
+        bounds = {"requests": 2, "queue": 2, "wait": "1h"}
         live = deploy(
             "",
             routes=[{"upstream": origin.url, "concurrency": bounds}],
@@ -321,7 +321,7 @@ def test_an_upstream_gets_so_many_at_a_time_others_wait_and_the_rest_is_503(
 
 def test_a_request_that_waits_too_long_is_503(deploy: Start) -> None:
     with Origin((silent,)) as origin:
-        bounds = {"requests": 1, "wait": "200ms"}
+        bounds = {"requests": 1, "wait": "200ms"}  # the place is never free
         routes = [{"upstream": origin.url, "concurrency": bounds}]
         live = deploy("", routes=routes, access={"default": "public"}, users=[config_user()])
         with live.client() as first:

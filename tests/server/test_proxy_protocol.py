@@ -212,7 +212,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[L
         tmp_path_factory.mktemp("live"),
         origin.url,
         trusted_proxies=["127.0.0.1/32", "10.0.0.0/8"],
-        limits={"header_timeout": "2s"},
+        limits={"header_timeout": "2s"},  # other clients say all at once
         **PROXIED,
     ) as live:
         yield live

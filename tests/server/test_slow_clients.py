@@ -18,8 +18,8 @@ from tests.support.waiting import until
 from tests.support.wire import Wire, get
 
 CLIENT_TIMEOUTS = ("idle_timeout", "body_timeout", "write_timeout")
-SHORT_S, SHORT = 1.0, dict.fromkeys(("header_timeout", *CLIENT_TIMEOUTS), "1s")
-KEPT_S, KEPT = 4.0, dict.fromkeys(CLIENT_TIMEOUTS, "4s")
+SHORT_S, SHORT = 1.0, dict.fromkeys(("header_timeout", *CLIENT_TIMEOUTS), "1s")  # exceeded
+KEPT_S, KEPT = 4.0, dict.fromkeys(CLIENT_TIMEOUTS, "4s")  # sixteen pauses
 PAUSE_S = 0.25
 
 

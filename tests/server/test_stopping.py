@@ -147,7 +147,8 @@ def test_a_tunnel_ends_at_once(tmp_path: Path) -> None:
 def test_a_request_that_is_not_answered_in_time_gets_503(
     tmp_path: Path, fast_lane: bool, method: str
 ) -> None:
-    values = {"fast_lane": fast_lane, "log": {"access": True}, "shutdown": {"grace": "200ms"}}
+    stop = {"grace": "200ms"}  # the answer never comes
+    values = {"fast_lane": fast_lane, "log": {"access": True}, "shutdown": stop}
     with (
         Origin((holding(),)) as origin,
         Live(tmp_path, origin.url, **PUBLIC, **values) as live,
@@ -169,11 +170,10 @@ def test_a_request_that_is_not_answered_in_time_gets_503(
 @pytest.mark.parametrize("fast_lane", [True, False])
 def test_an_answer_that_does_not_end_in_time_is_cut(tmp_path: Path, fast_lane: bool) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel"
+    stop = {"grace": "200ms"}  # the answer never ends
     with (
         Origin((holding(head),)) as origin,
-        Live(
-            tmp_path, origin.url, fast_lane=fast_lane, shutdown={"grace": "200ms"}, **PUBLIC
-        ) as live,
+        Live(tmp_path, origin.url, fast_lane=fast_lane, shutdown=stop, **PUBLIC) as live,
         live.client() as client,
     ):
         assert client.get("/", host=live.host).status == 200
@@ -237,7 +237,8 @@ def test_by_default_a_stop_takes_less_than_ten_seconds(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_does_not_stop_is_killed(tmp_path: Path) -> None:
-    with Live(tmp_path, "http://127.0.0.1:9", workers=2, shutdown={"grace": "100ms"}) as live:
+    stop = {"grace": "100ms"}  # the worker never stops
+    with Live(tmp_path, "http://127.0.0.1:9", workers=2, shutdown=stop) as live:
         stuck = min(children(live.pid))
         os.kill(stuck, signal.SIGSTOP)
         until(

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.client_connection import Transport
+from tests.support.waiting import PATIENCE_S
 
 
 class Strict(Transport):
@@ -144,7 +145,7 @@ def test_a_session_that_ends_closes_a_tunnel_in_any_state(
         if not joined.tunnel.over.done():
             joined.tunnel.cut(4401, "unauthenticated")
         await turns()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await joined.tunnel.over
         assert joined.client.is_gone and joined.upstream.is_gone
 

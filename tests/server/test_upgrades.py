@@ -310,7 +310,7 @@ def test_a_half_close_that_is_not_answered_ends_both(stage: Stage) -> None:
 def wait(wire: Wire, what: str) -> None:
     """Read everything, and then stay connected in silence."""
     getattr(wire, what)()
-    threading.Event().wait(9)
+    threading.Event().wait(9)  # longer than the server waits
 
 
 def test_a_client_that_leaves_before_the_answer_ends_the_upstream(stage: Stage) -> None:

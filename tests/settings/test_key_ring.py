@@ -329,7 +329,7 @@ def test_two_retirements_at_once_both_count(
             other = others.pop()
             started.append(other)
             other.start()
-            other.join(0.5)
+            other.join(0.5)  # it waits for the first; if it is slow, it comes later
         return real(lines)
 
     started: list[threading.Thread] = []

@@ -84,10 +84,13 @@ async def test_marking_a_new_file_waits_until_all_have_read_it(path: Path) -> No
         marker.replace().send(None)  # now it does not wait
 
 
-async def test_another_process_waits_for_a_new_file_too(path: Path) -> None:
+async def test_another_process_waits_for_a_new_file_too(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("doorward.storage.marker.SETTLE_S", 3600.0)
     Marker(path)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(Marker(path).replace(), 0.05)
+        await asyncio.wait_for(Marker(path).replace(), 0.05)  # far less
 
 
 async def test_the_mark_of_another_boot_is_not_new(path: Path) -> None:

@@ -79,9 +79,10 @@ ASK = """
 import sys
 from pathlib import Path
 from doorward.accounts.keys import Keys
-from doorward.storage.rates import Rates
+from doorward.storage import rates as counting
 
-rates = Rates(Path(sys.argv[1]), Keys((b"k" * 32,)))
+counting.LOCK_WAIT_S = 60.0  # the system may interrupt a process that holds the lock
+rates = counting.Rates(Path(sys.argv[1]), Keys((b"k" * 32,)))
 for _ in range(500):
     rates.count("alice", 10, 60.0, 1_800_000_000.0)
 """

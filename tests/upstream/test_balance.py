@@ -341,7 +341,8 @@ async def test_an_upstream_is_ill_after_bad_answers_in_a_row_and_well_after_one(
 
 async def test_silence_is_a_bad_answer() -> None:
     with Origin((lambda wire: wire.head() and wire.rest() and None,)) as origin:
-        async with watched(origin, checking(timeout="50ms", failures=1)) as listener:
+        check = checking(timeout="50ms", failures=1)  # no answer ever comes
+        async with watched(origin, check) as listener:
             await settled(lambda: listener.said)
     assert listener.said[0]
 

@@ -57,7 +57,7 @@ def live(deploy: Start, fast_lane: bool, port: int) -> Live:
         {
             "path": "/one",
             "upstream": f"http://127.0.0.1:{port}",
-            "concurrency": {"requests": 1, "wait": "3s"},
+            "concurrency": {"requests": 1, "wait": "1h"},
         },
     ]
     return deploy("", routes=routes, access={"rules": RULES}, users=users, fast_lane=fast_lane)

@@ -300,7 +300,7 @@ def test_an_unhealthy_upstream_gets_no_requests_until_it_is_healthy(deploy: Star
         bad = ill and head.startswith(b"GET /health ")
         wire.send(OK.replace(b"200 OK", b"500 No") if bad else OK)
 
-    health = {"path": "/health", "interval": "50ms", "failures": 1}
+    health = {"path": "/health", "interval": "50ms", "timeout": "1h", "failures": 1}
     with several(deploy, script, health=health) as (live, (origin,)):
         assert live.get("/").status == 200
         ill.append(True)

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Start
 from tests.support.origin import OK, answering, silent
 from tests.support.stage import Stage, staged
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 from tests.support.wire import Wire, read_body, values_of
 
 MIB = 1 << 20
@@ -358,7 +358,7 @@ def sendable(wire: Wire, seconds: float = 0.4) -> int:
             sent += wire.sock.send(b"x" * 65536)
     except TimeoutError:
         pass
-    wire.sock.settimeout(10)
+    wire.sock.settimeout(PATIENCE_S)
     return sent
 
 

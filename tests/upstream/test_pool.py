@@ -17,7 +17,7 @@ from doorward.upstream.pool import IDLE_S, Pool, Pools
 from tests.support.exchanges import begin, exchanged, pool_to
 from tests.support.live import free_port
 from tests.support.origin import OK, Origin, answering, silent
-from tests.support.waiting import settled
+from tests.support.waiting import PATIENCE_S, settled
 
 
 async def test_a_kept_connection_is_used_again() -> None:
@@ -102,10 +102,10 @@ class Later:
 
 def test_how_long_connections_are_kept_is_a_setting(tmp_path: Path) -> None:
     settings = settings_from(
-        {"routes": [{"upstream": "http://a", "pool": {"idle": "3s"}}]}, tmp_path
+        {"routes": [{"upstream": "http://a", "pool": {"idle": "3m"}}]}, tmp_path
     )
     pool = build_upstreams(settings.routes[0], Pools())
-    assert isinstance(pool, Pool) and pool.idle_s == 3.0
+    assert isinstance(pool, Pool) and pool.idle_s == 180.0
 
 
 async def test_a_pool_that_closes_closes_its_connections() -> None:
@@ -140,7 +140,7 @@ async def test_an_upstream_that_does_not_accept_in_time_is_504() -> None:
         for sock in waiting:
             sock.setblocking(False)
             sock.connect_ex(listener.getsockname())
-        async with pool_to(listener.getsockname(), connect_timeout_s=0.05) as pool:
+        async with pool_to(listener.getsockname(), connect_timeout_s=0.05) as pool:  # never
             with pytest.raises(ConnectTimeout) as caught:
                 await pool.connect()
             assert caught.value.status == 504
@@ -167,7 +167,7 @@ async def test_an_upload_waits_for_an_origin_that_does_not_read() -> None:
     loop = asyncio.get_running_loop()
 
     def script(wire: object) -> None:
-        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(PATIENCE_S)
         wire.rest()  # type: ignore[attr-defined]
 
     with Origin((script,)) as origin:

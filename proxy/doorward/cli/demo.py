@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 USER = "demo"
 ANY_PORT = "127.0.0.1:0"
 HERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - as asked for by --listen
-CHILD_START_S = 10
+CHILD_START_S = 60  # on a busy machine; if it fails, it ends and is not waited for
 CHILD_END_S = 5
 
 UpstreamOption = Annotated[
