@@ -30,6 +30,7 @@ from tests.support.house import House, house
 from tests.support.live import Live
 from tests.support.mailbox import Mailbox
 from tests.support.origin import OK, Origin, answering
+from tests.support.patience import be_patient
 from tests.support.savings import CHEAP, FULL_PRICE, migrated, set_price, share_compiled
 from tests.support.servers import FOREIGN
 from tests.support.small_disk import SmallDisk, mounted
@@ -57,6 +58,7 @@ Carrier = dict[str, Any]
 def _cheap() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         set_price(patch, CHEAP)
+        be_patient(patch)
         share_compiled(patch)
         yield
 

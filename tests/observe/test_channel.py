@@ -133,7 +133,8 @@ def test_a_reader_that_left_and_a_closed_file_are_no_failure_of_whoever_writes(
     assert channels[0].lost == 2
 
 
-def test_a_stuck_reader_does_not_keep_the_process() -> None:
+def test_a_stuck_reader_does_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("doorward.observe.channel.CLOSE_S", 0.1)
     with pipe() as (_, writing):
         channel = Channel(Descriptor(writing))
         with channel.running():

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 from doorward.settings.values import duration
 
+from tests.support.patience import LENGTHENED, LENGTHENED_ELSEWHERE, UNCHANGED
 from tests.support.waiting import PATIENCE_S
 
 TESTS = Path(__file__).parents[1]
+PRODUCT = TESTS.parent / "proxy" / "doorward"
 SOURCES = [path for path in sorted(TESTS.rglob("*.py")) if "node_modules" not in path.parts]
 HTTPX = {"Client", "get", "post", "put", "patch", "delete", "head", "options", "request", "stream"}
 # The functions that wait; all other code calls these.
@@ -139,3 +141,44 @@ def test_nothing_is_compared_with_itself(source: Path) -> None:
             sides = [ast.dump(side) for side in (node.left, *node.comparators)]
             made = any(isinstance(part, ast.Call | ast.Await) for part in ast.walk(node.left))
             assert made or len(set(sides)) == len(sides), ast.unparse(node)
+
+
+def real_limits() -> set[str]:
+    """Constants of the product in seconds that are shorter than the patience of the tests."""
+    found = set()
+    for source in PRODUCT.rglob("*.py"):
+        module = ".".join(source.relative_to(PRODUCT).with_suffix("").parts)
+        for node in ast.parse(source.read_text()).body:
+            for name, value in assigned(node):
+                if name.endswith("_S") and is_short(value):
+                    found.add(f"{module}.{name}")
+    return found
+
+
+def assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
+    match node:
+        case ast.Assign(targets=[ast.Tuple() as names], value=ast.Tuple() as values):
+            yield from zip(map(ast.unparse, names.elts), values.elts, strict=True)
+        case ast.Assign(targets=targets, value=value):
+            yield from ((ast.unparse(target), value) for target in targets)
+        case ast.AnnAssign(target=target, value=ast.expr() as value):
+            yield ast.unparse(target), value
+
+
+def is_short(value: ast.expr) -> bool:
+    """Whether a number, or one of several, is short; what is computed is taken for long."""
+    match value:
+        case ast.Constant(value=int() | float() as number):
+            return number < PATIENCE_S
+        case ast.Tuple(elts=parts):
+            return any(map(is_short, parts))
+    return False
+
+
+def test_every_time_limit_of_the_product_is_known_to_the_tests() -> None:
+    """Whoever adds one decides whether a machine that stalls may exceed it in a test."""
+    unchanged = [name for names in UNCHANGED.values() for name in names]
+    known = [*LENGTHENED, *LENGTHENED_ELSEWHERE, *unchanged]
+    assert len(known) == len(set(known))
+    assert real_limits() - set(known) == set(), "add it to tests/support/patience.py"
+    assert set(known) - real_limits() == set(), "it is no short limit any more"
