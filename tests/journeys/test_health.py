@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, until
 
 COMMAND = [str(Path(sys.executable).with_name("doorward")), "health", "-c"]
+LATE = "timed out"
 
 
 def configured(directory: Path, **keys: object) -> Path:
@@ -28,6 +29,18 @@ def configured(directory: Path, **keys: object) -> Path:
 
 
 def health(file: Path) -> tuple[int, str, str]:
+    """What the command says; it is run again if a busy machine answers later than it waits."""
+    found: list[tuple[int, str, str]] = []
+
+    def is_answered() -> bool:
+        found.append(ask(file))
+        return not found[-1][2].endswith(LATE)
+
+    until(is_answered, "for an answer in time")
+    return found[-1]
+
+
+def ask(file: Path) -> tuple[int, str, str]:
     done = subprocess.run(
         [*COMMAND, str(file)], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
@@ -71,7 +84,7 @@ def test_a_ready_one_is_ok(tmp_path: Path) -> None:
     with answering(200, b'{"status": "ready"}') as server:
         file = configured(tmp_path, admin_listen=listen_of(server))
         assert health(file) == (0, "ok", "")
-        assert server.asked == ["/readyz"]
+        assert set(server.asked) == {"/readyz"}
 
 
 def test_one_that_is_not_ready_says_why(tmp_path: Path) -> None:
@@ -96,22 +109,22 @@ def test_a_missing_server_is_reported(tmp_path: Path) -> None:
 
 def test_somebody_who_never_answers_is_not_waited_for(tmp_path: Path) -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as silent:
-        status, _, said = health(configured(tmp_path, admin_listen=listen_of(silent)))
-    assert status == 1 and said.endswith("timed out")
+        status, _, said = ask(configured(tmp_path, admin_listen=listen_of(silent)))
+    assert status == 1 and said.endswith(LATE)
 
 
 def test_without_an_admin_listener_the_main_one_is_asked(tmp_path: Path) -> None:
     with answering(200, b'{"status": "ok"}') as server:
         file = configured(tmp_path, admin_listen="off", listen=listen_of(server))
         assert health(file)[0] == 0
-        assert server.asked == ["/.doorward/healthz"]
+        assert set(server.asked) == {"/.doorward/healthz"}
 
 
 def test_a_unix_socket_is_asked_as_well(tmp_path: Path) -> None:
     path = str(tmp_path / "admin.sock")
     with answering(200, b"{}", path) as server:
         assert health(configured(tmp_path, admin_listen=f"unix:{path}")) == (0, "ok", "")
-        assert server.asked == ["/readyz"]
+        assert set(server.asked) == {"/readyz"}
 
 
 def test_a_wrong_configuration_is_status_2(tmp_path: Path) -> None:
