@@ -278,7 +278,7 @@ def test_the_script_of_the_example_leaves_neither_program_behind(
     environ = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     # A shell cannot trap a signal that is ignored when it starts, as SIGINT is if the tests were
     # started in the background.
-    command = ["env", "--default-signal=INT", EXAMPLE / "run.sh"]
+    command = ["env", "--default-signal=INT", str(EXAMPLE / "run.sh")]
     with subprocess.Popen(command, env=environ, start_new_session=True) as script:
         files = [tmp_path / "doorward.pid", tmp_path / "python3.pid"]
         until(lambda: all(file.exists() for file in files), "for both programs to start")
