@@ -221,20 +221,13 @@ def said(account: str, password: str) -> bytes:
     return b"Basic " + base64.b64encode(f"{account}:{password}".encode())
 
 
-async def give(front: Front, account: str, password: str, name: str = "alice") -> None:
-    """Set credentials in the same way as a command in another process."""
-    user = await front.accounts.users.get(name)
-    login = ApplicationLogin("/", account, password)
-    await front.accounts.credentials.set(user, login, actor=OWNER, now=front.clock())
-
-
 async def test_everybody_is_logged_in_with_an_account_of_their_own(
     fronts: Build, origin: Origin
 ) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
     cookies = {name: front.cookie(await front.opened(name)) for name in ("alice", "bob")}
     for name in cookies:
-        await give(front, f"{name}.app", "geheim ü", name)
+        await front.give_account(f"{name}.app", "geheim ü", name)
     for _ in range(2):
         for name, cookie in cookies.items():
             forged = (b"authorization", b"Basic forged")
@@ -257,7 +250,7 @@ async def test_a_change_counts_with_the_next_request(fronts: Build, origin: Orig
     cookie = front.cookie(await front.opened())
     user = await front.accounts.users.get("alice")
     for step in range(3):
-        await give(front, "alice", f"password {step}")
+        await front.give_account("alice", f"password {step}")
         assert (await front.get("/x", cookie)).status == 200
         assert authorizations(front) == [said("alice", f"password {step}")]
     await front.accounts.credentials.remove(user, "/", actor=OWNER, now=front.clock())
@@ -270,7 +263,7 @@ async def test_they_are_looked_up_once_for_each_session(
 ) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
     cookies = [front.cookie(await front.opened()) for _ in range(2)]
-    await give(front, "alice", "x")
+    await front.give_account("alice", "x")
     asked = []
     read = CredentialRows.read
 
@@ -291,7 +284,7 @@ async def test_storage_that_is_silent_refuses_rather_than_sends_nothing(
 ) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
     cookie = front.cookie(await front.opened())
-    await give(front, "alice", "x")
+    await front.give_account("alice", "x")
 
     async def fail(self: CredentialRows, user: int, route: str) -> object:
         raise StorageUnavailable
@@ -308,7 +301,7 @@ async def test_storage_that_is_silent_refuses_rather_than_sends_nothing(
 async def test_a_body_waits_until_they_are_found(fronts: Build, origin: Origin) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
     await front.opened()
-    await give(front, "alice", "x")
+    await front.give_account("alice", "x")
     lines = [*HOST, front.cookie(await front.opened()), (b"content-length", b"3")]
     assert (await ask(front.app, scope("/x", lines, method="POST"), b"a=b")).status == 200
     assert authorizations(front) == [said("alice", "x")]
@@ -323,7 +316,7 @@ async def test_a_public_answer_with_somebodys_account_is_theirs_alone(
         chosen = PER_USER | {"on_public": True}
         front = await with_credentials(fronts, origin, chosen)
         cookie = front.cookie(await front.opened())
-        await give(front, "alice", "x")
+        await front.give_account("alice", "x")
         answer = await front.get("/public/x", cookie)
         assert values_of(origin.heads[-1], b"authorization") == [said("alice", "x")]
         assert b"public" not in b",".join(answer.values(b"cache-control"))
@@ -336,7 +329,7 @@ async def test_a_session_that_is_revoked_while_they_are_found_gets_none(
 ) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
     opened = await front.opened()
-    await give(front, "alice", "x")
+    await front.give_account("alice", "x")
     read = CredentialRows.read
 
     async def revoke(self: CredentialRows, user: int, route: str) -> object:
@@ -355,7 +348,7 @@ async def test_explain_says_whether_a_user_has_some(fronts: Build, origin: Origi
     assert explainer is not None
     question = Question("GET", "/x", user)
     assert "authorization" not in (await explainer.explain(question, front.clock())).head
-    await give(front, "alice", "x")
+    await front.give_account("alice", "x")
     head = (await explainer.explain(question, front.clock())).head
     assert head.endswith("authorization: Basic (hidden)\r\n\r\n")
 

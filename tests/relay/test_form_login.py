@@ -4,7 +4,6 @@ Doorward."""
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from doorward.accounts.application_credentials import ApplicationCredential, ApplicationLogin
-from doorward.accounts.permissions import OWNER
+from doorward.accounts.application_credentials import ApplicationCredential
 from doorward.relay.form_login import REFUSED_FOR_S
 from doorward.rewrite.cookie_jar import COOKIES, JAR_BYTES, WITHHELD, CookieJar
 from doorward.rewrite.form_credentials import RENEWED_AFTER_S
@@ -27,40 +25,32 @@ from structlog.testing import capture_logs
 from tests.conftest import Start
 from tests.support.asgi import ask, scope
 from tests.support.front import HOST, Build, Front
+from tests.support.login_forms import PASSWORD, FormApplication, open_front
 from tests.support.origin import Origin
 from tests.support.servers import EVERY, OWN
-from tests.support.wire import Wire, read_body, values_of
+from tests.support.wire import values_of
 
 NOW = 1_800_000_000.0
 SWITCHED = b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSet-Cookie: w=1\r\n\r\n"
 
 
-class Shop:
+class Shop(FormApplication):
     """An application with a login form, one password per user, and its own sessions."""
 
     def __init__(self) -> None:
-        self.passwords = {"alice": "geheim&=ü +", "app": "shared"}
+        super().__init__()
+        self.passwords = {"alice": PASSWORD, "app": "shared"}
         self.sessions: dict[bytes, str] = {}
         self.logins: list[list[tuple[str, str]]] = []
         self.requests: list[tuple[bytes, str | None]] = []
-        self.heads: list[bytes] = []
-        self.lock = threading.Lock()
         self.delay_s = 0.0
         self.answer: bytes | None = None  # an answer to logins, instead of the normal one
         self.over = (
             b"HTTP/1.1 302 Found\r\nLocation: /login?next=x\r\nContent-Length: 4\r\n\r\nover"
         )
 
-    def __call__(self, wire: Wire) -> None:
-        while head := wire.head():
-            body = read_body(wire, head)
-            with self.lock:
-                answer = self.reply(head, body)
-            wire.send(answer)
-
     def reply(self, head: bytes, body: bytes) -> bytes:
         method, target, _ = head.split(b"\r\n")[0].split(b" ")
-        self.heads.append(head)
         if method == b"POST" and target == b"/login":
             time.sleep(self.delay_s)  # other requests have to find a login in progress
             return self.log_in(dict(parse_qsl(body.decode(), keep_blank_values=True)), body)
@@ -110,16 +100,7 @@ RULES = {"rules": [{"path": "/public/*", "require": "public"}]}
 
 async def shopping(fronts: Build, application: Origin, **form: Any) -> Front:
     route = {"upstream": application.url, "credentials": {"form": FORM | form}}
-    front: Front = await fronts(routes=[route], access=RULES)
-    await front.opened()
-    await give(front)
-    return front
-
-
-async def give(front: Front, password: str = "geheim&=ü +", name: str = "alice") -> None:
-    user = await front.accounts.users.get(name)
-    login = ApplicationLogin("/", name, password)
-    await front.accounts.credentials.set(user, login, actor=OWNER, now=front.clock())
+    return await open_front(fronts, route, access=RULES)
 
 
 async def test_a_session_is_logged_in_once_and_its_cookies_stay_here(
@@ -131,7 +112,7 @@ async def test_a_session_is_logged_in_once_and_its_cookies_stay_here(
         answer = await front.get("/x", cookie)
         assert answer.body == b"alice:sid=s1; csrf=cs1"
         assert answer.values(b"set-cookie") == []
-    assert shop.logins == [[("user", "alice"), ("pass", "geheim&=ü +"), ("action", "log in")]]
+    assert shop.logins == [[("user", "alice"), ("pass", PASSWORD), ("action", "log in")]]
     assert (await front.get("/x", front.cookie(await front.opened()))).status == 200
     assert len(shop.logins) == 2, "another session, another login"
 
@@ -290,7 +271,7 @@ async def test_a_wrong_password_is_refused_and_not_tried_until_it_locks_the_acco
     fronts: Build, application: Origin, shop: Shop
 ) -> None:
     front = await shopping(fronts, application)
-    await give(front, "wrong")
+    await front.give_account("alice", "wrong")
     cookies = [front.cookie(await front.opened()) for _ in range(3)]
     with capture_logs() as logs:
         for cookie in cookies * 2:
@@ -303,7 +284,7 @@ async def test_a_wrong_password_is_refused_and_not_tried_until_it_locks_the_acco
     front.clock.now += REFUSED_FOR_S
     assert (await front.get("/x", cookies[0])).status == 502
     assert len(shop.logins) == 2
-    await give(front)  # another password may be tried at once
+    await front.give_account("alice", PASSWORD)  # another password may be tried at once
     assert (await front.get("/x", cookies[0])).status == 200
     assert len(shop.logins) == 3
 
@@ -351,9 +332,8 @@ async def test_an_application_that_fails_may_be_asked_again(
 
 async def test_an_application_that_is_not_there_is_a_failure_like_any(fronts: Build) -> None:
     route = {"upstream": "http://127.0.0.1:9", "credentials": {"form": FORM}}
-    front = await fronts(routes=[route])
+    front = await open_front(fronts, route)
     cookie = front.cookie(await front.opened())
-    await give(front)
     answer = await front.get("/x", cookie)
     assert answer.status == 502 and b"bad_gateway" in answer.body
 
@@ -404,9 +384,7 @@ async def test_a_logout_ends_the_session_that_is_kept_here(
         "credentials": {"form": FORM},
         "logout": {"url": "/bye"},
     }
-    front = await fronts(routes=[route], access=RULES)
-    await front.opened()
-    await give(front)
+    front = await open_front(fronts, route, access=RULES)
     used, unused = [front.cookie(await front.opened()) for _ in range(2)]
     assert (await front.get("/x", used)).status == 200
     for cookie in (used, unused):
@@ -437,11 +415,8 @@ async def test_the_path_of_the_form_is_the_applications(
         "rewrite": {"strip_path": True, "host": "shop.internal"},
         "credentials": {"form": FORM},
     }
-    front = await fronts(routes=[route])
+    front = await open_front(fronts, route)
     cookie = front.cookie(await front.opened())
-    user = await front.accounts.users.get("alice")
-    login = ApplicationLogin("/shop", "alice", "geheim&=ü +")
-    await front.accounts.credentials.set(user, login, actor=OWNER, now=front.clock())
     assert (await front.get("/shop/x", cookie)).status == 200
     assert shop.heads[0].startswith(b"POST /login HTTP/1.1\r\nhost: shop.internal\r\n")
 

@@ -4,15 +4,12 @@ fields and the cookies that belong to it."""
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from doorward.accounts.application_credentials import ApplicationLogin
-from doorward.accounts.permissions import OWNER
 from doorward.relay.form_login import REFUSED_FOR_S
 from doorward.rewrite.form_credentials import RENEWED_AFTER_S
 from doorward.rewrite.form_page import PAGE_BYTES, REDIRECTS_LIMIT
@@ -23,11 +20,11 @@ from structlog.testing import capture_logs
 from tests.conftest import Start
 from tests.support.asgi import ask, scope
 from tests.support.front import HOST, Build, Front
+from tests.support.login_forms import PASSWORD, FormApplication, open_front
 from tests.support.origin import Origin
 from tests.support.servers import EVERY
-from tests.support.wire import Wire, read_body, values_of
+from tests.support.wire import Wire, values_of
 
-PASSWORD = "geheim&=ü +"
 FORM: dict[str, Any] = {
     "url": "/login",
     "page": "/login",
@@ -46,30 +43,21 @@ PAGE = (
 )
 
 
-class Portal:
+class Portal(FormApplication):
     """An application that takes its login form only with the token of the page, which has another
     name on each page and is good once, and the cookie that came with it."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        super().__init__()
         self.opened: dict[str, tuple[str, str]] = {}  # name and value of the token, by session
         self.sessions: set[str] = set()
-        self.heads: list[bytes] = []
         self.posted: list[list[tuple[str, str]]] = []
         self.answers: dict[bytes, bytes] = {}  # in place of its own, by method and target
         self.number = 0
 
-    def __call__(self, wire: Wire) -> None:
-        while head := wire.head():
-            body = read_body(wire, head)
-            with self.lock:
-                answer = self.reply(head, body)
-            wire.send(answer)
-
     def reply(self, head: bytes, body: bytes) -> bytes:
         line = head.split(b"\r\n")[0].removesuffix(b" HTTP/1.1")
         target = line.partition(b" ")[2].partition(b"?")[0]
-        self.heads.append(head)
         cookie = SimpleCookie(b"; ".join(values_of(head, b"cookie")).decode())
         session = cookie["sid"].value if "sid" in cookie else ""
         if line in self.answers:
@@ -139,16 +127,7 @@ async def opening(
         "upstream": application.url,
         "credentials": {"form": FORM | form},
     } | (route or {})
-    front: Front = await fronts(routes=[chosen])
-    await front.opened()
-    await give(front, chosen.get("path", "/"))
-    return front
-
-
-async def give(front: Front, route: str = "/", password: str = PASSWORD) -> None:
-    user = await front.accounts.users.get("alice")
-    login = ApplicationLogin(route, "alice", password)
-    await front.accounts.credentials.set(user, login, actor=OWNER, now=front.clock())
+    return await open_front(fronts, chosen)
 
 
 async def find_reason(front: Front, status: int = 502) -> str:
@@ -220,14 +199,14 @@ async def test_a_wrong_password_is_not_tried_again(
     fronts: Build, application: Origin, portal: Portal
 ) -> None:
     front = await opening(fronts, application)
-    await give(front, password="geheim, but wrong")
+    await front.give_account("alice", "geheim, but wrong")
     assert await find_reason(front) == "its status is 200"
     with capture_logs() as logs:
         assert (await front.get("/x", front.cookie(await front.opened()))).status == 502
     assert portal.lines == [b"GET /login", b"POST /login"] and "lately" in str(logs)
     front.clock.now += REFUSED_FOR_S
     assert (await front.get("/x", front.cookie(await front.opened()))).status == 502
-    await give(front)
+    await front.give_account("alice", PASSWORD)
     assert (await front.get("/x", front.cookie(await front.opened()))).status == 200
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from doorward.accounts.application_credentials import ApplicationLogin
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import UserNotFound
 from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened
 from doorward.app import Application
@@ -77,6 +79,14 @@ class Front:
             now=self.clock(),
             proved_at=self.clock(),
         )
+
+    async def give_account(
+        self, account: str, password: str, name: str = "alice", route: str = "/"
+    ) -> None:
+        """Give a user an account at the application of a route, as a command would."""
+        user = await self.accounts.users.get(name)
+        login = ApplicationLogin(route, account, password)
+        await self.accounts.credentials.set(user, login, actor=OWNER, now=self.clock())
 
     def signed(self, opened: Opened) -> bytes:
         return self.accounts.tokens.sign(opened.token).encode()

@@ -3,14 +3,13 @@ cookie, and a login gets a new session. `alice` has the password of the second a
 
 import sys
 from pathlib import Path
-from wsgiref.simple_server import make_server
 
-import django
-from django.conf import settings
-from django.core.management import call_command
-from django.core.wsgi import get_wsgi_application
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+
+from tests.journeys.django_site import configure, serve
 
 port, password, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 TEMPLATE = (
@@ -18,27 +17,18 @@ TEMPLATE = (
     '<form method="post" action="">{% csrf_token %}{{ form }}'
     '<input type="hidden" name="next" value="/home"><button>Log in</button></form>'
 )
-settings.configure(
-    SECRET_KEY="of no worth",
-    ALLOWED_HOSTS=["*"],
-    ROOT_URLCONF=__name__,
-    INSTALLED_APPS=[
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "django.contrib.sessions",
-    ],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": folder / "db"}},
-    DEFAULT_AUTO_FIELD="django.db.models.AutoField",
-    PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
-    # It is behind a proxy that says by which scheme it was asked, and compares the Referer then.
-    SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"),
-    LOGIN_URL="/login/",
-    MIDDLEWARE=[
+configure(
+    folder,
+    [
         "django.middleware.common.CommonMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
     ],
+    PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+    # It is behind a proxy that says by which scheme it was asked, and compares the Referer then.
+    SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"),
+    LOGIN_URL="/login/",
     TEMPLATES=[
         {
             "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -53,8 +43,6 @@ settings.configure(
         }
     ],
 )
-django.setup()
-call_command("migrate", verbosity=0)
 
 from django.contrib.auth.decorators import login_required  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
@@ -72,4 +60,4 @@ urlpatterns = [
     path("logout/", LogoutView.as_view()),
     path("home", login_required(show)),
 ]
-make_server("127.0.0.1", port, get_wsgi_application()).serve_forever()
+serve(port)
