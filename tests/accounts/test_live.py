@@ -33,13 +33,7 @@ async def opened(accounts: Accounts, clock: FixedClock, name: str) -> Opened:
 async def open_from(accounts: Accounts, clock: FixedClock, user: User) -> Opened:
     client = ClientInfo("192.0.2.7", "")
     return await open_session(
-        accounts.sessions,
-        user,
-        client=client,
-        kind="page",
-        lifetimes=LIFETIMES,
-        remember=False,
-        now=clock(),
+        accounts.sessions, user, client=client, lifetimes=LIFETIMES, now=clock()
     )
 
 
@@ -101,9 +95,6 @@ async def test_a_use_by_a_clock_that_was_ahead_prolongs_no_session(
     opened = await open_session(
         accounts.sessions,
         user,
-        client=ClientInfo("192.0.2.7", ""),
-        kind="page",
-        remember=False,
         now=clock(),
         lifetimes=Lifetimes(7200.0, 86_400.0 * 365, 86_400.0 * 365, None),
     )

@@ -18,9 +18,10 @@ from doorward.accounts.sessions.sessions import ClientInfo, Opened
 from doorward.accounts.user import Email
 
 from tests.accounts.test_second_factor import code, with_email, with_totp
-from tests.support.core import CLIENT, LIFETIMES, PASSWORD, Core
+from tests.support.core import CLIENT, PASSWORD, Core
 from tests.support.memory import NOW
 from tests.support.people import proven
+from tests.support.sessions import LIFETIMES
 
 
 async def complete(core: Core, opened: Opened, typed: str, now: float = NOW) -> Opened:

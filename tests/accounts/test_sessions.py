@@ -9,7 +9,7 @@ from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import InvalidCredentials
 from doorward.accounts.sessions.sessions import USER_AGENT_CHARACTERS, ClientInfo, Found, Lifetimes
 
-from tests.support.core import CLIENT, LIFETIMES, Core
+from tests.support.core import CLIENT, Core
 from tests.support.memory import NOW
 from tests.support.sessions import open_session
 
@@ -18,15 +18,7 @@ HOUR, DAY = 3600.0, 86_400.0
 
 async def test_a_session_is_found_by_its_token_alone(core: Core) -> None:
     user = await core.add()
-    opened = await open_session(
-        core.sessions,
-        user,
-        client=CLIENT,
-        kind="page",
-        lifetimes=LIFETIMES,
-        remember=False,
-        now=NOW,
-    )
+    opened = await open_session(core.sessions, user, client=CLIENT, now=NOW)
     found = await core.sessions.by_token(opened.token, NOW)
     assert found.known and found.session is not None
     assert found.session.id == opened.session.id and found.session.user == user
@@ -82,15 +74,7 @@ async def test_a_session_of_a_user_removed_from_the_file_is_invalid(core: Core) 
     core.directory.keep("admin")
     await core.users.sync(NOW)
     user = await core.users.get("admin")
-    opened = await open_session(
-        core.sessions,
-        user,
-        client=CLIENT,
-        kind="page",
-        lifetimes=LIFETIMES,
-        remember=False,
-        now=NOW,
-    )
+    opened = await open_session(core.sessions, user, client=CLIENT, now=NOW)
     found = await core.sessions.by_token(opened.token, NOW)
     assert found.session is not None and found.session.user.groups == ("g",)
     core.directory.kept.clear()
@@ -101,15 +85,7 @@ async def test_a_user_changed_since_it_was_read_gets_no_session(core: Core) -> N
     user = await core.add()
     await core.users.set_password("alice", "another one", now=NOW, actor=OWNER)
     with pytest.raises(InvalidCredentials) as caught:
-        await open_session(
-            core.sessions,
-            user,
-            client=CLIENT,
-            kind="page",
-            lifetimes=LIFETIMES,
-            remember=False,
-            now=NOW,
-        )
+        await open_session(core.sessions, user, client=CLIENT, now=NOW)
     assert caught.value.reason == "changed"
 
 

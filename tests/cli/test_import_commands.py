@@ -12,7 +12,7 @@ import pytest
 from doorward.accounts.factors import totp
 from doorward.accounts.passwords.hashing import OURS
 from doorward.accounts.refusals import InvalidCredentials, SecondFactorRequired
-from doorward.accounts.session import ClientInfo, Lifetimes
+from doorward.accounts.session import ClientInfo
 from doorward.cli.main import app
 from doorward.settings import load_settings
 from doorward.wiring.accounts import build_accounts
@@ -23,7 +23,6 @@ from tests.support.people import proven
 from tests.support.sessions import log_in
 
 CLIENT = ClientInfo("192.0.2.1", "a browser")
-LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
 BCRYPT = "$2b$10$iLBBCGITXLWiSLKgOVpt..5QcHk0klfoOJ5747yK7N/xvKyqf8F1i"
 ARGON2 = (
     "$argon2id$v=19$m=65536,t=3,p=4$kjvmMiXKx/spnSGNH4kpbA"
@@ -61,15 +60,7 @@ async def login(config: Path, name: str, password: str, **more: Any) -> str:
     """The scheme and the beginning of the stored hash after a login."""
     async with build_accounts(load_settings(config, os.environ)) as accounts:
         opened = await log_in(
-            accounts.logins,
-            name,
-            password,
-            client=CLIENT,
-            kind="page",
-            lifetimes=LIFETIMES,
-            remember=False,
-            now=time.time(),
-            **more,
+            accounts.logins, name, password, client=CLIENT, now=time.time(), **more
         )
         assert opened.session.level == "full"
         credential = await accounts.users.credential(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doorward.accounts.session import ClientInfo, Lifetimes
+from doorward.accounts.session import ClientInfo
 from doorward.cli.main import app
 from doorward.settings import load_settings
 from doorward.wiring.accounts import build_accounts
@@ -20,7 +20,6 @@ from tests.support.command import Command
 from tests.support.sessions import open_session
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:69.0) Gecko/20100101 Firefox/69.0"
-LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
 
 
 def opened(
@@ -40,9 +39,6 @@ async def _opened(
                 accounts.sessions,
                 user,
                 client=ClientInfo("192.0.2.1", user_agent),
-                kind="page",
-                lifetimes=LIFETIMES,
-                remember=False,
                 now=time.time(),
                 **more,
             )

@@ -20,6 +20,7 @@ from doorward.dialects import context as contexts
 from doorward.dialects.context import RequestFault
 
 from tests.support.alekeagle import ALL, ON, RIGHT, SESSION, SESSIONS, bare, is_answer, is_error
+from tests.support.errors import list_errors
 from tests.support.house import House, house, set_cookies
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:95.0) Gecko/20100101 Firefox/95.0"
@@ -59,15 +60,10 @@ def ids(answer: httpx.Response) -> list[int]:
     return [each["iat"] for each in answer.json()["items"]]
 
 
-def leaves(tree: type[Exception]) -> set[type[Exception]]:
-    below = tree.__subclasses__()
-    return set().union(*map(leaves, below)) if below else {tree}
-
-
 # The table
 
 
-@pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(RequestFault), key=repr))
+@pytest.mark.parametrize("leaf", list_errors())
 def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
     assert leaf in alekeagle.ERROR_TABLE
 

@@ -13,14 +13,13 @@ import pytest
 from doorward.accounts.audit.audit_log import Kind, RecordFilter
 from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
-from doorward.accounts.refusals import InvalidToken, Refusal
+from doorward.accounts.refusals import InvalidToken
 from doorward.accounts.session import TokenScope
 from doorward.accounts.token import NewToken
 from doorward.dialects.api.error_table import ERROR_TABLE
-from doorward.dialects.context import RequestFault
 
-from tests.dialects.test_xhr import leaves
 from tests.support.asgi import scope as asgi_scope
+from tests.support.errors import list_errors
 from tests.support.front import Build
 from tests.support.house import House, house
 from tests.support.waiting import PATIENCE_S
@@ -68,7 +67,7 @@ def is_error(response: httpx.Response, status: int, code: str) -> bool:
 
 
 def test_every_error_has_a_row() -> None:
-    assert set(ERROR_TABLE) == leaves(Refusal) | leaves(RequestFault)
+    assert set(ERROR_TABLE) == set(list_errors())
 
 
 # Access

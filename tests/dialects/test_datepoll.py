@@ -18,6 +18,7 @@ from doorward.accounts.session import PENDING
 from doorward.dialects import datepoll
 from doorward.dialects.context import RequestFault
 
+from tests.support.errors import list_errors
 from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
 from tests.support.second_factors import code_of, turn_on_totp
 
@@ -95,12 +96,7 @@ def is_wrong(answer: httpx.Response) -> bool:
 # The tables
 
 
-def leaves(tree: type[Exception]) -> set[type[Exception]]:
-    below = tree.__subclasses__()
-    return set().union(*map(leaves, below)) if below else {tree}
-
-
-@pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(RequestFault), key=repr))
+@pytest.mark.parametrize("leaf", list_errors())
 def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
     assert leaf in datepoll.ERROR_TABLE
 

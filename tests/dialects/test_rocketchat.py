@@ -18,6 +18,7 @@ from doorward.dialects import rocketchat
 from doorward.dialects.context import RequestFault
 from doorward.dialects.rocketchat import error_table
 
+from tests.support.errors import list_errors
 from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
 from tests.support.rocketchat import (
     LOGGED_OUT,
@@ -52,14 +53,7 @@ async def client(home: House) -> AsyncIterator[httpx.AsyncClient]:
 # The tables
 
 
-def leaves(tree: type[Exception]) -> set[type[Exception]]:
-    below = tree.__subclasses__()
-    return set().union(*map(leaves, below)) if below else {tree}
-
-
-every_leaf = pytest.mark.parametrize(
-    "leaf", sorted(leaves(Refusal) | leaves(RequestFault), key=repr)
-)
+every_leaf = pytest.mark.parametrize("leaf", list_errors())
 
 
 @every_leaf

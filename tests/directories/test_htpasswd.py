@@ -14,7 +14,7 @@ from doorward.accounts.audit.audit_log import Kind, RecordFilter
 from doorward.accounts.passwords.hashing import FILE, Passwords
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import InvalidCredentials, ReadOnlyUser, StorageUnavailable
-from doorward.accounts.session import ClientInfo, Lifetimes, Opened
+from doorward.accounts.session import ClientInfo, Opened
 from doorward.accounts.users.directory import DirectoryFault
 from doorward.directories import htpasswd
 from doorward.directories.authelia import read_authelia
@@ -32,7 +32,6 @@ from tests.support.sessions import log_in
 
 NOW = 1_700_000_000.0
 CLIENT = ClientInfo("192.0.2.1", "a browser")
-LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
 SHA1 = "{SHA}L55TUjtiq8FBorTWAZ0jy6g129A="
 
 
@@ -62,16 +61,7 @@ async def running(file: Path, more: str = "") -> AsyncIterator[Accounts]:
 
 
 async def login(accounts: Accounts, name: str, password: str) -> Opened:
-    return await log_in(
-        accounts.logins,
-        name,
-        password,
-        client=CLIENT,
-        kind="page",
-        lifetimes=LIFETIMES,
-        remember=False,
-        now=NOW,
-    )
+    return await log_in(accounts.logins, name, password, client=CLIENT, now=NOW)
 
 
 async def is_live(accounts: Accounts, opened: Opened) -> bool:

@@ -11,7 +11,7 @@ from doorward.accounts.permissions import OWNER
 from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.sessions import ClientInfo, Opened
 
-from tests.support.front import ACCESS, LIFETIMES, Build, Front
+from tests.support.front import ACCESS, Build, Front
 from tests.support.sessions import open_session
 from tests.support.wire import Answer, Header, values_of
 
@@ -225,9 +225,6 @@ async def test_a_session_whose_factor_is_due_opens_nothing_by_it(linked: Front) 
         linked.accounts.sessions,
         user,
         client=ClientInfo("192.0.2.7", "elsewhere"),
-        kind="page",
-        lifetimes=LIFETIMES,
-        remember=False,
         level=PENDING,
         now=linked.clock(),
     )

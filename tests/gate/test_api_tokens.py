@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.accounts.session import ClientInfo, TokenScope
+from doorward.accounts.session import TokenScope
 from doorward.accounts.token import MadeToken, NewToken
 from doorward.accounts.tokens.form import new_text
 from doorward.app import Application
@@ -21,7 +21,7 @@ from doorward.gate.tokens import CompiledScope
 from doorward.storage.tokens import BY_ID
 
 from tests.support.asgi import ask, scope
-from tests.support.front import ACCESS, HOST, LIFETIMES, Build, Front, accepted
+from tests.support.front import ACCESS, HOST, Build, Front, accepted
 from tests.support.origin import Origin
 from tests.support.sessions import open_session
 from tests.support.wire import Header, values_of
@@ -242,13 +242,7 @@ async def test_the_table_of_scopes_rules_and_levels(fronts: Build) -> None:
     opened = await front.opened("alice", groups=("admins",))
     user = opened.session.user
     proved = await open_session(
-        front.accounts.sessions,
-        user,
-        client=ClientInfo("192.0.2.7", ""),
-        kind="page",
-        lifetimes=LIFETIMES,
-        now=front.clock(),
-        second_factor_at=front.clock(),
+        front.accounts.sessions, user, now=front.clock(), second_factor_at=front.clock()
     )
     levels = {
         "nobody": [],

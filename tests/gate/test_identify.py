@@ -21,8 +21,8 @@ from doorward.accounts.sessions.sessions import ClientInfo, Found, Session
 from doorward.accounts.sessions.tokens import Tokens
 
 from tests.support.corpora import corpus
-from tests.support.front import ACCESS, LIFETIMES, Build, Front
-from tests.support.sessions import open_session
+from tests.support.front import ACCESS, Build, Front
+from tests.support.sessions import LIFETIMES, open_session
 from tests.support.wire import Header, values_of
 
 
@@ -263,14 +263,7 @@ async def test_a_pending_session_opens_nothing_with_its_bare_token(front_for_bar
     front = front_for_bare
     user = (await front.opened()).session.user
     pending = await open_session(
-        front.accounts.sessions,
-        user,
-        client=ClientInfo("192.0.2.7", ""),
-        kind="alekeagle",
-        lifetimes=LIFETIMES,
-        remember=False,
-        now=front.clock(),
-        level=PENDING,
+        front.accounts.sessions, user, kind="alekeagle", now=front.clock(), level=PENDING
     )
     assert (await front.get("/", bare(pending.token))).status == 401
 
@@ -299,9 +292,6 @@ async def test_a_pending_session_opens_nothing(front: Front) -> None:
         front.accounts.sessions,
         opened.session.user,
         client=ClientInfo(*client),
-        kind="page",
-        lifetimes=LIFETIMES,
-        remember=False,
         now=front.clock(),
         level=PENDING,
     )

@@ -159,8 +159,6 @@ async def test_a_pending_session_does_not_count_and_cannot_be_allowed(
     """CVE-2026-32246."""
     from doorward.accounts.session import PENDING, ClientInfo
 
-    from tests.support.front import LIFETIMES
-
     asked: list[Identity | None] = []
 
     def decide(request: Request, identity: Identity | None) -> Allow:
@@ -170,9 +168,8 @@ async def test_a_pending_session_does_not_count_and_cannot_be_allowed(
     front = await fronts(access=deciding(decide))
     user = (await front.opened()).session.user
     pending = await open_session(
-        front.accounts.sessions, user, client=ClientInfo("", ""), kind="page",
-        lifetimes=LIFETIMES, remember=False, now=front.clock(), level=PENDING,
-    )  # fmt: skip
+        front.accounts.sessions, user, client=ClientInfo("", ""), now=front.clock(), level=PENDING
+    )
     assert (await front.get("/x", front.cookie(pending))).status == 401
     assert asked == [None] and front.origin.heads == []
 

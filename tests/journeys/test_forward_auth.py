@@ -311,9 +311,7 @@ async def test_a_session_that_is_over_by_time_opens_nothing(front: Asking) -> No
                 accounts.sessions,
                 user,
                 client=ClientInfo(CLIENT, ""),
-                kind="page",
                 lifetimes=Lifetimes(None, DAY_S, DAY_S, None),
-                remember=False,
                 now=now - age_s,
             )
             cookie = f"Cookie: __Secure-doorward={accounts.tokens.sign(opened.token)}"

@@ -58,12 +58,11 @@ from hypothesis import strategies as st
 from tests.support.live import CHEAP_HASH
 from tests.support.mailbox import Mailbox
 from tests.support.people import proven
-from tests.support.sessions import open_session
+from tests.support.sessions import LIFETIMES, open_session
 
 NOW = 1_800_000_000.0
 PASSWORD = "correct horse"
 CLIENT = ClientInfo("192.0.2.1", "a browser")
-LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
 EXAMPLES = 20
 
 # Operation → the name of an argument that is not an input, although its type suggests it.
@@ -161,15 +160,7 @@ async def _people(accounts: Accounts) -> tuple[list[User], list[Session]]:
         users.append(user)
         for level in (FULL, FULL, PENDING):
             opened = await open_session(
-                accounts.sessions,
-                user,
-                client=CLIENT,
-                kind="page",
-                lifetimes=LIFETIMES,
-                remember=False,
-                now=NOW,
-                level=level,
-                proved_at=NOW,
+                accounts.sessions, user, client=CLIENT, now=NOW, level=level, proved_at=NOW
             )
             sessions.append(opened.session)
         await accounts.sessions.end(sessions[-2], NOW)

@@ -73,14 +73,7 @@ def settings(tmp_path: Path) -> Settings:
 
 async def log_in(server: Accounts, user: User, now: float) -> Session:
     opened = await open_session(
-        server.sessions,
-        user,
-        client=CLIENT,
-        kind="page",
-        lifetimes=LIFETIMES,
-        remember=False,
-        now=now,
-        proved_at=now,
+        server.sessions, user, client=CLIENT, lifetimes=LIFETIMES, now=now, proved_at=now
     )
     return opened.session
 

@@ -14,7 +14,7 @@ from doorward.accounts import administration
 from doorward.accounts.administration import Cursor, UserFilter
 from doorward.accounts.audit.audit_log import Event, Kind, RecordFilter
 from doorward.accounts.passwords.regulation import Budget, Period
-from doorward.accounts.sessions.sessions import FULL, PENDING, PENDING_S, ClientInfo, Lifetimes
+from doorward.accounts.sessions.sessions import FULL, PENDING, PENDING_S, ClientInfo
 from doorward.storage import Database
 from doorward.storage.database import DATABASE_FILE, SQLITE, open_storage
 from doorward.wiring.accounts import Accounts
@@ -25,7 +25,6 @@ from tests.support.clock import FixedClock
 from tests.support.crowd import fill
 from tests.support.people import NOW, add, new_user, open_session
 
-LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)
 EVENT = Event(NOW, Kind.LOGIN, "Alice", "Alice", "192.0.2.1", "s" * 17, "r-1", "done", "page")
 
 
@@ -218,15 +217,7 @@ async def test_lists_that_are_read_whole_are_read_in_pages(
     opened = []
     for name in names:
         user = await accounts.users.add(name, "correct horse battery", now=clock())
-        session = await opening.open_session(
-            accounts.sessions,
-            user,
-            client=client,
-            kind="page",
-            lifetimes=LIFETIMES,
-            remember=False,
-            now=clock(),
-        )
+        session = await opening.open_session(accounts.sessions, user, client=client, now=clock())
         opened.append(session.session)
     everyone = accounts.administration.everyone()
     assert [user.username async for user in everyone] == names
@@ -240,16 +231,7 @@ async def test_a_pending_session_that_is_over_does_not_end_a_page_early(
     monkeypatch.setattr(administration, "PAGE", 1)
     user = await accounts.users.add("alice", "correct horse battery", now=clock())
     for level in (FULL, PENDING):
-        await opening.open_session(
-            accounts.sessions,
-            user,
-            client=ClientInfo("192.0.2.7", ""),
-            kind="page",
-            lifetimes=LIFETIMES,
-            remember=False,
-            now=clock(),
-            level=level,
-        )
+        await opening.open_session(accounts.sessions, user, now=clock(), level=level)
     clock.now += PENDING_S + 1
     sessions = accounts.administration.every_session(clock())
     assert [session.level async for session in sessions] == [FULL]

@@ -75,14 +75,7 @@ async def alice_of(accounts: Accounts) -> Alice:
         "alice", "correct horse", now=NOW, emails=[Email("alice@example.com", True)]
     )
     opened = await open_session(
-        accounts.sessions,
-        user,
-        client=CLIENT,
-        kind="page",
-        lifetimes=LIFETIMES,
-        remember=False,
-        now=NOW,
-        proved_at=NOW,
+        accounts.sessions, user, client=CLIENT, lifetimes=LIFETIMES, now=NOW, proved_at=NOW
     )
     secret = (await factors.begin_totp(opened.session, NOW)).secret
     recovery = (await factors.confirm_totp(opened.session, secret, code(secret, NOW), NOW)).codes
@@ -90,14 +83,7 @@ async def alice_of(accounts: Accounts) -> Alice:
     await factors.prepare(user, "email", now=NOW)
     bob = await accounts.users.add("bob", "correct horse", now=NOW)
     other = await open_session(
-        accounts.sessions,
-        bob,
-        client=CLIENT,
-        kind="page",
-        lifetimes=LIFETIMES,
-        remember=False,
-        now=NOW,
-        proved_at=NOW,
+        accounts.sessions, bob, client=CLIENT, lifetimes=LIFETIMES, now=NOW, proved_at=NOW
     )
     begun = (await factors.begin_totp(other.session, NOW)).secret
     return Alice(user, opened, secret, begun, recovery)
@@ -144,9 +130,7 @@ async def test_no_password_waits_between_the_steps_of_a_login(
             "alice",
             "correct horse",
             client=CLIENT,
-            kind="page",
             lifetimes=LIFETIMES,
-            remember=False,
             now=NOW,
             pending=True,
         )

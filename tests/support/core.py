@@ -9,7 +9,7 @@ from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.hashing import Passwords
 from doorward.accounts.passwords.regulation import AttemptLimits, Regulation
-from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened, Sessions
+from doorward.accounts.sessions.sessions import ClientInfo, Opened, Sessions
 from doorward.accounts.tokens.api_tokens import ApiTokens
 from doorward.accounts.user import User
 from doorward.accounts.users.users import Users
@@ -23,15 +23,13 @@ from tests.support.memory import (
 )
 from tests.support.memory_factors import MemoryFactors
 from tests.support.memory_tokens import MemoryTokens
-from tests.support.sessions import log_in
+from tests.support.sessions import LIFETIMES, log_in
 
 PASSWORD = "correct horse"
 
 CLIENT = ClientInfo("192.0.2.1", "a browser")
 
 LIMITS = AttemptLimits(attempts=5, network_attempts=50, window_s=120.0, ban_s=300.0)
-
-LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
 
 
 @dataclass

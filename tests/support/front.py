@@ -12,7 +12,7 @@ from typing import Any
 from doorward.accounts.application_credentials import ApplicationLogin
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import UserNotFound
-from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened
+from doorward.accounts.sessions.sessions import ClientInfo, Opened
 from doorward.app import Application
 from doorward.gate.accept import Accept, Accepted
 from doorward.http1.arrival import Arrival
@@ -25,8 +25,6 @@ from tests.support.origin import Origin
 from tests.support.savings import migrated
 from tests.support.sessions import open_session
 from tests.support.wire import Answer, Header
-
-LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)
 
 HOST: list[Header] = [(b"host", b"app.test")]
 
@@ -70,14 +68,7 @@ class Front:
             user = await users.add(username, "correct horse", now=self.clock(), **more)
         client = ClientInfo("192.0.2.7", "elsewhere")
         return await open_session(
-            self.accounts.sessions,
-            user,
-            client=client,
-            kind="page",
-            lifetimes=LIFETIMES,
-            remember=False,
-            now=self.clock(),
-            proved_at=self.clock(),
+            self.accounts.sessions, user, client=client, now=self.clock(), proved_at=self.clock()
         )
 
     async def give_account(

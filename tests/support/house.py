@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from doorward.accounts.sessions.sessions import ClientInfo, Found, Lifetimes, Opened, Session
+from doorward.accounts.sessions.sessions import ClientInfo, Found, Opened, Session
 from doorward.dialects import openapi
 from doorward.gate.accept import Client
 from doorward.gate.access_tokens import AccessCarrier
@@ -32,12 +32,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.support.clock import FixedClock
 from tests.support.description import Description
 from tests.support.savings import migrated
-from tests.support.sessions import open_session
+from tests.support.sessions import LIFETIMES, open_session
 
 HOST = "wiki.test"
 ORIGIN = f"http://{HOST}"
 PASSWORD = "correct horse"
-LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)
 # The headers that a browser sends; an old one only sends Accept.
 OLD_BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 BROWSER = OLD_BROWSER | {"sec-fetch-mode": "navigate", "sec-fetch-site": "same-origin"}

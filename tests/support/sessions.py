@@ -7,9 +7,20 @@ from typing import Any
 
 from doorward.accounts.logins import LoginRequest, Logins
 from doorward.accounts.passwords.hashing import Password
-from doorward.accounts.session import Authentication, ClientInfo, NewSession, Opened, Session
+from doorward.accounts.session import (
+    Authentication,
+    ClientInfo,
+    Lifetimes,
+    NewSession,
+    Opened,
+    Session,
+)
 from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.user import User
+
+LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
+CLIENT = ClientInfo("192.0.2.7", "")
+USUAL: dict[str, Any] = {"kind": "page", "lifetimes": LIFETIMES}
 
 SESSION = {field.name for field in fields(NewSession)}
 
@@ -18,13 +29,13 @@ async def open_session(
     sessions: Sessions,
     user: User,
     *,
-    client: ClientInfo,
     now: float,
+    client: ClientInfo = CLIENT,
     replaces: Session | None = None,
     **values: Any,
 ) -> Opened:
-    """`values` are those of a NewSession and of an Authentication."""
-    chosen = {name: value for name, value in values.items() if name in SESSION}
+    """`values` are those of a NewSession, where they are not as usual, and of an Authentication."""
+    chosen = USUAL | {name: value for name, value in values.items() if name in SESSION}
     shown = {name: value for name, value in values.items() if name not in SESSION}
     return await sessions.open(
         user,
@@ -41,13 +52,13 @@ async def log_in(
     name: str,
     password: Password,
     *,
-    client: ClientInfo,
     now: float,
+    client: ClientInfo = CLIENT,
     replaces: Session | None = None,
     **values: Any,
 ) -> Opened:
-    """`values` are those of a NewSession and of a LoginRequest."""
-    chosen = {name: value for name, value in values.items() if name in SESSION}
+    """`values` are those of a NewSession, where they are not as usual, and of a LoginRequest."""
+    chosen = USUAL | {name: value for name, value in values.items() if name in SESSION}
     rest = {name: value for name, value in values.items() if name not in SESSION}
     request = LoginRequest(name, password, NewSession(**chosen), **rest)
     return await logins.login(request, client=client, now=now, replaces=replaces)

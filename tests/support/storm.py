@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from doorward.accounts.session import ClientInfo, Lifetimes
+from doorward.accounts.session import ClientInfo
 from doorward.settings import load_settings
 from doorward.wiring.accounts import Accounts, build_accounts
 
@@ -22,7 +22,6 @@ from tests.support.sessions import log_in
 
 PASSWORD = "correct horse"
 CLIENT = ClientInfo("192.0.2.1", "a browser")
-LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
 
 
 def say(*words: str) -> None:
@@ -30,16 +29,7 @@ def say(*words: str) -> None:
 
 
 async def login(accounts: Accounts) -> str:
-    opened = await log_in(
-        accounts.logins,
-        "alice",
-        PASSWORD,
-        client=CLIENT,
-        kind="page",
-        lifetimes=LIFETIMES,
-        remember=False,
-        now=time.time(),
-    )
+    opened = await log_in(accounts.logins, "alice", PASSWORD, client=CLIENT, now=time.time())
     say("in", opened.token)
     return opened.token
 

@@ -149,11 +149,11 @@ class Pool:
                 self._all.discard(connection)
                 connection.close()
 
-    # Connections that one client has to itself, see `bound.py`
+    # Connections that one client has to itself, see `own_connections.py`
 
     async def room(self) -> None:
-        """Wait until an exchange may begin. Raises Overloaded. Call `resume` at once, or
-        `let_in`."""
+        """Wait until an exchange may begin. Raises UpstreamOverloaded. Call `resume` at once,
+        or `let_in`."""
 
     def let_in(self) -> None:
         """Give the place, which is not needed after all, to a waiting request."""
@@ -217,7 +217,8 @@ class BoundedPool(Pool):
         return None if self.busy >= self._limit else super().take()
 
     async def connect(self, *, fresh: bool = False) -> Connection:
-        """A connection, kept or new, when it is this exchange's turn. Also raises Overloaded."""
+        """A connection, kept or new, when it is this exchange's turn. Also raises
+        UpstreamOverloaded."""
         await self.room()
         try:
             return (None if fresh else super().take()) or await super().connect()
