@@ -5,7 +5,8 @@ an exit status. Must not know any particular command.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -18,10 +19,12 @@ from doorward.start.reports import report_faults
 if TYPE_CHECKING:
     from doorward.accounts.audit.audit_log import Record
     from doorward.accounts.permissions import Owner
+    from doorward.accounts.user import User
     from doorward.settings import Settings
     from doorward.wiring.accounts import Accounts
 
 Result = TypeVar("Result")
+Owned = TypeVar("Owned")
 
 REFUSED = 1
 WRONG_USAGE = 2
@@ -97,6 +100,22 @@ def _faults() -> Iterator[None]:
         raise typer.Exit(WRONG_USAGE) from None
     except StorageFault as fault:
         leave(str(fault), WRONG_USAGE)
+
+
+async def iterate_owned(
+    accounts: Accounts,
+    name: str | None,
+    of_user: Callable[[User, float], Awaitable[Iterable[Owned]]],
+    of_all: Callable[[float], AsyncIterator[Owned]],
+) -> AsyncIterator[Owned]:
+    """What the user with this name has now, or what all users have. Raises UserNotFound."""
+    now = time.time()
+    if name is None:
+        async for one in of_all(now):
+            yield one
+    else:
+        for one in await of_user(await accounts.users.get(name), now):
+            yield one
 
 
 def owner() -> Owner:

@@ -5,11 +5,11 @@ It must not know how a user is changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from doorward.cli.tables import print_table
+from doorward.cli.tables import print_list
 
 if TYPE_CHECKING:
     from doorward.accounts.user import User
@@ -55,9 +55,9 @@ def format_value(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def print_users(users: Sequence[User]) -> None:
+async def print_users(users: AsyncIterable[User], json: bool) -> None:
     headings = ("user", "name", "e-mail", "groups", "roles", "source", "state")
-    print_table(headings, map(_cells, users))
+    await print_list(users, headings, _cells, describe_user, json)
 
 
 def _cells(user: User) -> tuple[str, ...]:

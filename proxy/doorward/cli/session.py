@@ -6,18 +6,17 @@ It knows how to print; the core knows what ends with a session.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import REFUSED, owner, with_accounts
+from doorward.cli.accounts import REFUSED, iterate_owned, owner, with_accounts
 from doorward.cli.options import ConfigOption, JsonOption, commands
 from doorward.cli.tables import (
     escape,
     format_time,
-    print_json_list,
-    print_table,
+    print_list,
     tell,
 )
 from doorward.text import format_count
@@ -40,25 +39,11 @@ def list_sessions(
     """List open sessions, newest first."""
 
     async def job(accounts: Accounts) -> None:
-        sessions = _iterate_sessions(accounts, user, time.time())
-        if json:
-            await print_json_list(_describe(session) async for session in sessions)
-        else:
-            print_table(HEADINGS, [_cells(session) async for session in sessions])
+        every = accounts.administration.every_session
+        found = iterate_owned(accounts, user, accounts.sessions.list, every)
+        await print_list(found, HEADINGS, _cells, _describe, json)
 
     with_accounts(config, job)
-
-
-async def _iterate_sessions(
-    accounts: Accounts, user: str | None, now: float
-) -> AsyncIterator[Session]:
-    """The sessions of the user with this name, or of all users."""
-    if user is None:
-        async for session in accounts.administration.every_session(now):
-            yield session
-    else:
-        for session in await accounts.sessions.list(await accounts.users.get(user), now):
-            yield session
 
 
 @app.command()

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import typer
+
+Listed = TypeVar("Listed")
 
 # The width for output to a pipe: nothing is cut.
 WIDTH_OF_A_PIPE = 10_000
@@ -40,12 +43,22 @@ def print_json(value: object) -> None:
     typer.echo(json_format.dumps(value, indent=2, ensure_ascii=False))
 
 
-async def print_json_list(values: AsyncIterable[object]) -> None:
-    """Print a list with one value per line, each as soon as it is read: the list may not fit in
-    memory."""
+async def print_list(
+    values: AsyncIterable[Listed],
+    headings: Sequence[str],
+    read_cells: Callable[[Listed], Sequence[str]],
+    describe: Callable[[Listed], object],
+    json: bool,
+) -> None:
+    """Print a table, or a JSON list with one value per line, each as soon as it is read: the list
+    may not fit in memory."""
+    if not json:
+        print_table(headings, [read_cells(value) async for value in values])
+        return
     between = "["
     async for value in values:
-        typer.echo(f"{between}\n{json_format.dumps(value, ensure_ascii=False)}", nl=False)
+        line = json_format.dumps(describe(value), ensure_ascii=False)
+        typer.echo(f"{between}\n{line}", nl=False)
         between = ","
     typer.echo("[]" if between == "[" else "\n]")
 

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from doorward.cli.accounts import WRONG_USAGE, leave, owner, with_accounts
+from doorward.cli.accounts import WRONG_USAGE, iterate_owned, leave, owner, with_accounts
 from doorward.cli.options import ConfigOption, JsonOption, commands
 from doorward.cli.tables import (
     escape,
     format_time,
-    print_json_list,
-    print_table,
+    print_list,
     tell,
 )
 from doorward.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from doorward.accounts.token import ApiToken, MadeToken
     from doorward.wiring.accounts import Accounts
@@ -97,23 +96,11 @@ def list_tokens(
     """List valid tokens, newest first."""
 
     async def job(accounts: Accounts) -> None:
-        tokens = _list_tokens(accounts, user, time.time())
-        if json:
-            await print_json_list(_describe(token) async for token in tokens)
-        else:
-            print_table(HEADINGS, [_cells(token) async for token in tokens])
+        tokens = accounts.api_tokens
+        found = iterate_owned(accounts, user, tokens.list, tokens.every)
+        await print_list(found, HEADINGS, _cells, _describe, json)
 
     with_accounts(config, job)
-
-
-async def _list_tokens(accounts: Accounts, user: str | None, now: float) -> AsyncIterator[ApiToken]:
-    """The tokens of the user with this name, or of all users."""
-    if user is None:
-        async for token in accounts.api_tokens.every(now):
-            yield token
-    else:
-        for token in await accounts.api_tokens.list(await accounts.users.get(user), now):
-            yield token
 
 
 @app.command()

@@ -19,7 +19,7 @@ from doorward.cli.holders import name_the_holder
 from doorward.cli.imports import import_users
 from doorward.cli.options import ConfigOption, JsonOption, WeakOption, commands
 from doorward.cli.passwords import explain_weakness, new_password
-from doorward.cli.tables import print_json_list, tell
+from doorward.cli.tables import tell
 
 if TYPE_CHECKING:
     from doorward.accounts.permissions import Owner
@@ -90,11 +90,7 @@ def list_users(config: ConfigOption = None, json: JsonOption = False) -> None:
     """List all users."""
 
     async def job(accounts: Accounts) -> None:
-        everyone = accounts.administration.everyone()
-        if json:
-            await print_json_list(describe_user(user) async for user in everyone)
-        else:
-            print_users([user async for user in everyone])
+        await print_users(accounts.administration.everyone(), json)
 
     with_accounts(config, job)
 
