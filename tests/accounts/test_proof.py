@@ -46,7 +46,7 @@ HARMLESS = {
     "issue_code", "prolong_code", "drop_code", "enrolment", "sealed", "reseal", "locks", "insert",
     "insert_all", "by_handle", "by_name", "taken", "imported", "claim", "rehash",
     "set_banned", "set_active", "delete", "accepted_step", "cap_lock", "by_id", "end", "end_all",
-    "list", "touch", "purge", "renew_hash", "count_unused", "end_unused",
+    "list", "touch", "purge", "renew_hash", "end_unused",
 }  # fmt: skip
 
 # Operations that reach such a write without a session, and what replaces the proof.

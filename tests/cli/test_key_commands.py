@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from doorward.cli.keys import _format_age
+from doorward.cli.main import app
+from typer.testing import CliRunner
 
 from tests.cli.test_session_commands import opened
 from tests.support.command import Command
@@ -103,6 +105,30 @@ def test_no_command_replaces_a_lost_key(doorward: Command, words: str) -> None:
     assert "doorward.key" not in [path.name for path in key.parent.iterdir()]
     lost.rename(key)
     doorward(*words.split())
+
+
+@pytest.mark.outside  # the doctor looks for the upstream
+def test_checks_find_a_lost_key_with_the_words_of_a_start(doorward: Command) -> None:
+    opened(doorward.config, "Admin", count=2)
+    folder = doorward.config.parent / "data"
+    (folder / "doorward.key").unlink()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    said = doorward("config", "check", status=2)
+    assert "doorward.key is missing, and the database needs it for 2 sessions; restore it" in said
+    words = ["doctor", "--json", "-c", str(doorward.config)]
+    checks = {each["check"]: each for each in json.loads(CliRunner().invoke(app, words).stdout)}
+    (finding,) = checks["keys"]["findings"]
+    assert f"{finding['message']}; {finding['advice']}" == said.strip()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert doorward("keys", "list", status=2) == said
+
+
+@pytest.mark.outside
+def test_a_check_warns_if_it_cannot_know_whether_a_key_is_lost(doorward: Command) -> None:
+    text = doorward.config.read_text()
+    doorward.config.write_text(f"{text}storage: postgresql://doorward@/x?host=/nowhere\n")
+    (warning,) = json.loads(doorward("config", "check", "--json"))["warnings"]
+    assert "doorward.key is missing, and it is not known whether the database needs it" in warning
 
 
 @pytest.mark.outside

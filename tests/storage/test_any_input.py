@@ -86,8 +86,7 @@ SERVICES: dict[str, type] = {
 INNER = set(
     "passwords.close passwords.expect audit_log.record audit_log.write audit_log.tell"
     " regulation.turn regulation.passed regulation.withdraw tokens.sign"
-    " live.find_by live.listen second_factors.list_unreadable credentials.list_unreadable"
-    " handovers.host_tokens.sign".split()
+    " live.find_by live.listen handovers.host_tokens.sign".split()
 )
 OPERATIONS = sorted(
     f"{service}.{name}"

@@ -27,10 +27,10 @@ from doorward.accounts.user import User
 from doorward.observe.audit import format_time
 from doorward.settings import InvalidSettings, Settings, load_settings, settings_from
 from doorward.settings.key_ring import find_first, make_first
-from doorward.storage import tables
+from doorward.storage import StorageFault, tables
 from doorward.storage.audit_log import AuditLogRows
 from doorward.wiring import key_changes
-from doorward.wiring.accounts import Accounts, build_accounts, build_key_uses, renew_secrets
+from doorward.wiring.accounts import Accounts, build_accounts, renew_secrets
 from doorward.wiring.key_changes import (
     ASSERTIONS,
     COOKIES,
@@ -40,7 +40,7 @@ from doorward.wiring.key_changes import (
     retire,
     rotate,
 )
-from doorward.wiring.keys import TAKEN_UP_S, KeyFiles
+from doorward.wiring.keys import TAKEN_UP_S, KeyFiles, find_lost
 from sqlalchemy import LargeBinary
 
 from tests.support.clock import FixedClock
@@ -76,6 +76,10 @@ async def log_in(server: Accounts, user: User, now: float) -> Session:
         server.sessions, user, client=CLIENT, lifetimes=LIFETIMES, now=now, proved_at=now
     )
     return opened.session
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @dataclass
@@ -273,14 +277,19 @@ async def test_a_lost_key_is_not_replaced_while_something_needs_it(
         await need(server, user, clock())
     lost = find_first(settings).rename(tmp_path / "aside")
     for _ in range(2):
+        before = contents(tmp_path)
+        found = await find_lost(settings, clock())
+        assert contents(tmp_path) == before, "a check changes nothing"
         with pytest.raises(InvalidSettings) as caught:
             async with build_accounts(settings, clock):
                 pass
         assert f"{find_first(settings)} is missing, and the database needs it {said}" in str(
             caught.value
         )
+        assert caught.value.faults == (found,)
         assert not find_first(settings).exists(), "or the old one could not be put back"
     lost.rename(find_first(settings))
+    assert await find_lost(settings, clock()) is None
     async with build_accounts(settings, clock) as server:
         await renew_secrets(server)
 
@@ -294,11 +303,37 @@ async def test_a_lost_key_that_nothing_needs_is_replaced(
         await log_in(server, user, clock())
         await server.sessions.revoke_all(user, actor=OWNER, now=clock())
     find_first(settings).unlink()
+    before = contents(tmp_path)
+    assert await find_lost(settings, clock()) is None
+    assert contents(tmp_path) == before
     async with build_accounts(settings, clock) as server:
         assert [key.path for key in server.key_files.files] == [find_first(settings)]
         cookie = server.tokens.sign("a" * 43).encode()
     async with build_accounts(settings, clock) as server:
         assert server.tokens.unsign(cookie) == "a" * 43
+
+
+async def test_a_first_start_has_lost_no_key(settings: Settings, tmp_path: Path) -> None:
+    empty = settings.model_copy(update={"data_dir": tmp_path / "new"})
+    assert await find_lost(empty, FixedClock()()) is None
+    assert not empty.data_dir.exists()
+
+
+async def test_a_lost_key_is_found_beside_postgresql(
+    settings: Settings, tmp_path: Path, migrated_postgresql_url: str
+) -> None:
+    clock = FixedClock()
+    settings = settings.model_copy(update={"storage": migrated_postgresql_url})
+    async with build_accounts(settings, clock) as server:
+        await log_in(server, await server.users.add("alice", "correct horse", now=0.0), clock())
+    find_first(settings).unlink()
+    before = contents(tmp_path)
+    found = await find_lost(settings, clock())
+    assert "the database needs it for 1 session;" in str(found)
+    assert contents(tmp_path) == before
+    gone = settings.model_copy(update={"storage": f"postgresql://doorward@/x?host={tmp_path}"})
+    with pytest.raises(StorageFault, match="it is not known whether the database"):
+        await find_lost(gone, clock())
 
 
 async def test_a_key_that_another_process_makes_meanwhile_is_taken(
@@ -308,7 +343,7 @@ async def test_a_key_that_another_process_makes_meanwhile_is_taken(
     aside = find_first(settings).rename(tmp_path / "aside")
     late = KeyFiles(settings, owner.clock())
     aside.rename(find_first(settings))
-    await late.ensure_first(build_key_uses(owner.server), owner.clock())
+    await late.ensure_first(owner.server.key_uses, owner.clock())
     assert late.keys.is_same(KeyFiles(settings, owner.clock()).keys)
 
 

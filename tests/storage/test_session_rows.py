@@ -242,14 +242,14 @@ async def test_sessions_of_an_earlier_time_are_counted_and_ended(store: Database
     await store.sessions.end(gone.number, NOW, "logout")
     await store.sessions.insert(draft(bob, expires_at=NOW + 11), digest())
     await store.sessions.insert(draft(bob, idle_timeout_s=11.0), digest())
-    found = await store.sessions.count_opened(NOW + 10, NOW + 11)
+    found = await store.key_uses.count_opened(NOW + 10, NOW + 11)
     assert (found.count, found.last_end) == (2, old[0].expires_at)
     event = Event(NOW + 11, Kind.SESSIONS_ENDED)
     assert await store.sessions.end_opened(NOW + 10, NOW + 11, "command", event) == 2
     assert await store.sessions.end_opened(NOW + 10, NOW + 11, "command", event) == 0
     assert [s.number for s in await store.sessions.list(alice.number, NOW + 11)] == [new.number]
     assert (await store.feed.news(0)).sessions == {gone.number, *(s.number for s in old)}
-    nothing = await store.sessions.count_opened(NOW - 10, NOW)
+    nothing = await store.key_uses.count_opened(NOW - 10, NOW)
     assert (nothing.count, nothing.last_end) == (0, 0.0)
 
 

@@ -109,9 +109,9 @@ async def test_tokens_that_were_not_used_since_are_counted_and_ended(store: Data
     await keep(store, user, expires_at=NOW + 10)
     await store.tokens.touch([TokenUse(used.number, NOW + 10, "192.0.2.1", "a program")])
     await store.tokens.touch([TokenUse(early.number, NOW + 9, "192.0.2.1", "a program")])
-    assert await store.tokens.count_unused(NOW + 10, NOW + 10) == 2
+    assert await store.key_uses.count_unused(NOW + 10, NOW + 10) == 2
     assert await store.tokens.end_unused(NOW + 10, NOW + 10, "command", ENDED) == 2
-    assert await store.tokens.count_unused(NOW + 10, NOW + 10) == 0
+    assert await store.key_uses.count_unused(NOW + 10, NOW + 10) == 0
     assert (await store.feed.news(0)).sessions == {-unused.number, -early.number}
 
 

@@ -18,7 +18,6 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.session import Renewal
 from doorward.accounts.sessions.sessions import FULL, Session
-from doorward.accounts.sessions.store import OpenedBefore
 from doorward.accounts.user import Credential, Email, NewPassword, NewUser, Seen, User
 from doorward.accounts.users.directory import DirectoryEntry
 
@@ -318,10 +317,6 @@ class MemorySessions:
     def opened(self, before: float, now: float) -> list[Session]:
         live = [s for s in self.rows.values() if s.ended_at is None and s.ends_at() > now]
         return [session for session in live if session.created_at < before]
-
-    async def count_opened(self, before: float, now: float) -> OpenedBefore:
-        found = self.opened(before, now)
-        return OpenedBefore(len(found), max([s.expires_at for s in found], default=0.0))
 
     async def end_opened(self, before: float, now: float, by: str, event: Event) -> int:
         found = self.opened(before, now)

@@ -79,9 +79,6 @@ class MemoryTokens:
         used_at = max(token.created_at, token.last_used_at or 0.0)
         return not token.is_over(now) and used_at < since
 
-    async def count_unused(self, since: float, now: float) -> int:
-        return len([token for token in self.rows.values() if self.is_unused(token, since, now)])
-
     async def end_unused(self, since: float, now: float, by: str, event: Event) -> int:
         ended = self.end_where(lambda token: self.is_unused(token, since, now), now, by)
         self.sessions.audit_log.keep(add_count(event, ended))

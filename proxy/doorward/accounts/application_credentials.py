@@ -179,17 +179,6 @@ class ApplicationCredentials:
             raise StorageUnavailable from error
         return ApplicationCredential(sealed.account, password.decode())
 
-    async def list_unreadable(self, keys: Keys) -> Sequence[str]:
-        """The names of users with credentials that none of these keys decrypts."""
-        sealing = Sealing(keys, PURPOSE)
-        found = []
-        for username, sealed in await self._store.sealed():
-            try:
-                sealing.open(sealed.password, sealed.owner)
-            except UnreadableSecret:
-                found.append(username)
-        return found
-
     async def renew_secrets(self) -> None:
         """Encrypts with the first key what an older one encrypted. Raises UnreadableCredential."""
         for username, old in await self._store.sealed():

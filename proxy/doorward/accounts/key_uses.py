@@ -1,18 +1,29 @@
-"""What still needs a key that is to be retired: secrets under it, and sessions and tokens from its
-time.
+"""What needs a key that is to be retired or is missing: secrets under it, and sessions and
+tokens from its time.
 
 Knows who has them; must not know where keys are stored, or which of them signs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from doorward.accounts.application_credentials import ApplicationCredentials
-from doorward.accounts.factors.second_factor import SecondFactors
+from doorward.accounts.application_credentials import PURPOSE, SealedCredential
+from doorward.accounts.factors.records import Sealed
+from doorward.accounts.factors.vault import Vault
 from doorward.accounts.keys import Keys
-from doorward.accounts.sessions.sessions import Sessions
-from doorward.accounts.tokens.api_tokens import ApiTokens
+from doorward.accounts.sealing import Sealing, UnreadableSecret
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedBefore:
+    """How many sessions, and when the last one expires even if it is used until then; 0 for
+    none."""
+
+    count: int
+    last_end: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +42,52 @@ class KeyNeeds:
         return bool(self.users or self.sessions or self.tokens)
 
 
+class KeyUseStore(Protocol):
+    """Only reads. Times are Unix seconds. Every method raises StorageUnavailable."""
+
+    async def sealed_factors(self) -> Sequence[Sealed]:
+        """The encrypted values of all users."""
+
+    async def sealed_credentials(self) -> Sequence[tuple[str, SealedCredential]]:
+        """The encrypted credentials of all users, with the users' names."""
+
+    async def count_opened(self, before: float, now: float) -> OpenedBefore:
+        """The valid sessions of all users that were opened before that time."""
+
+    async def count_unused(self, since: float, now: float) -> int:
+        """How many valid tokens of all users were neither made nor used since then."""
+
+
 class KeyUses:
-    """Times are Unix seconds. Every method raises StorageUnavailable."""
+    __slots__ = ("_store",)
 
-    __slots__ = ("_credentials", "_factors", "_sessions", "_tokens")
-
-    def __init__(
-        self,
-        sessions: Sessions,
-        factors: SecondFactors,
-        tokens: ApiTokens,
-        credentials: ApplicationCredentials,
-    ) -> None:
-        self._credentials = credentials
-        self._sessions = sessions
-        self._factors = factors
-        self._tokens = tokens
+    def __init__(self, store: KeyUseStore) -> None:
+        self._store = store
 
     async def find(self, rest: Keys, before: float, now: float) -> KeyNeeds:
         """What would be lost if only the `rest` of the keys existed. The key in question has signed
-        nothing since `before`."""
-        users = await self._factors.list_unreadable(rest)
-        users += await self._credentials.list_unreadable(rest)
-        opened = await self._sessions.count_opened(before, now)
-        unused = await self._tokens.count_unused(before, now)
+        nothing since `before`. Raises StorageUnavailable."""
+        users = [*await self._list_factors(rest), *await self._list_credentials(rest)]
+        opened = await self._store.count_opened(before, now)
+        unused = await self._store.count_unused(before, now)
         return KeyNeeds(tuple(dict.fromkeys(users)), opened.count, opened.last_end, unused)
 
-    async def end(self, before: float, now: float) -> None:
-        """End the sessions and tokens that `find` counts."""
-        await self._sessions.end_opened(before, now)
-        await self._tokens.end_unused(before, now)
+    async def _list_factors(self, keys: Keys) -> list[str]:
+        """The names of users whose factors none of these keys decrypts."""
+        vault, found = Vault(keys), []
+        for sealed in await self._store.sealed_factors():
+            try:
+                vault.renew(sealed)
+            except UnreadableSecret:
+                found.append(sealed.username)
+        return found
+
+    async def _list_credentials(self, keys: Keys) -> list[str]:
+        """The names of users with credentials that none of these keys decrypts."""
+        sealing, found = Sealing(keys, PURPOSE), []
+        for username, sealed in await self._store.sealed_credentials():
+            try:
+                sealing.open(sealed.password, sealed.owner)
+            except UnreadableSecret:
+                found.append(username)
+        return found

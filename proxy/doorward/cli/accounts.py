@@ -42,12 +42,12 @@ def with_accounts(config: Path | None, job: Callable[[Accounts], Awaitable[Resul
     import asyncio  # a slow import, which a wrong use of the command does not need
 
     settings = settings_or_exit(config)
-    with _no_log():
+    with no_log():
         return asyncio.run(_work(settings, job))
 
 
 @contextmanager
-def _no_log() -> Iterator[None]:
+def no_log() -> Iterator[None]:
     """Turn the log off: a command reports errors itself, and log lines would appear in its
     output."""
     import logging

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from doorward.cli.accounts import no_log
 from doorward.cli.options import ConfigOption, JsonOption, commands, settings_or_exit
 from doorward.start.reports import report_faults
 
@@ -36,25 +37,29 @@ def check(
     from doorward.settings import InvalidSettings, list_findings
 
     try:
-        settings = _checked(config)
+        settings, warnings = _checked(config)
         findings = list_findings(settings)
         if strict and findings:
             raise InvalidSettings(findings)
     except InvalidSettings as error:
         _refuse(error, as_json)
         raise typer.Exit(2) from None
-    _accept(settings, findings, as_json)
+    _accept(settings, findings, warnings, as_json)
 
 
-def _checked(config: ConfigOption) -> Settings:
+def _checked(config: ConfigOption) -> tuple[Settings, list[str]]:
+    """The settings, and warnings about what surrounds them. Raises InvalidSettings."""
     import os
 
-    from doorward.settings import load_settings
-    from doorward.start.preflight import check_files
+    from doorward.server.listeners import find_unusable
+    from doorward.settings import load_settings, run_checks
+    from doorward.start.preflight import check_files, check_lost_key
 
+    unknown: list[str | None] = []
     settings = load_settings(config, os.environ)
-    check_files(settings)
-    return settings
+    with no_log():
+        run_checks((check_files, lambda given: unknown.append(check_lost_key(given))), settings)
+    return settings, [*settings.warnings, *find_unusable(settings), *filter(None, unknown)]
 
 
 def _refuse(error: InvalidSettings, as_json: bool) -> None:
@@ -70,14 +75,14 @@ def _describe(faults: Iterable[Fault]) -> list[dict[str, object]]:
     return [asdict(fault) | {"text": str(fault)} for fault in faults]
 
 
-def _accept(settings: Settings, findings: Sequence[Fault], as_json: bool) -> None:
-    from doorward.server.listeners import find_unusable
+def _accept(
+    settings: Settings, findings: Sequence[Fault], warnings: Sequence[str], as_json: bool
+) -> None:
     from doorward.settings import list_unbuilt_keys
 
-    warnings = [*settings.warnings, *find_unusable(settings)]
     source = str(settings.file) if settings.file else "the environment"
     if as_json:
-        found = {"ok": True, "source": source, "warnings": warnings}
+        found = {"ok": True, "source": source, "warnings": list(warnings)}
         found["findings"] = _describe(findings)
         more = {"unbuilt": list_unbuilt_keys(settings), "environment": settings.environment}
         typer.echo(json.dumps(found | more, indent=2))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave
+from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, no_log
 from doorward.cli.options import ConfigOption, JsonOption, settings_or_exit
 from doorward.cli.passwords import read_stdin_line
 from doorward.cli.tables import escape, print_json
@@ -41,7 +41,8 @@ def doctor(
         leave(f"{escape(url)} is not an http or https URL.", WRONG_USAGE)
     settings = settings_or_exit(config)
     password = read_stdin_line() if user else ""
-    checkups = asyncio.run(examine(Visit(settings, url, user, password)))
+    with no_log():
+        checkups = asyncio.run(examine(Visit(settings, url, user, password)))
     if json:
         print_json([_describe(checkup) for checkup in checkups])
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ async def examine(visit: Visit, addresses: Iterable[str] | None = None) -> list[
     here = tuple(upstreams.list_addresses() if addresses is None else addresses)
     checks: list[tuple[str, Check]] = [
         ("rules", lambda: host.check_rules(settings)),
-        ("keys", lambda: host.check_key_files(settings)),
+        ("keys", lambda: host.check_keys(settings, time.time())),
         ("database", lambda: host.check_database(settings)),
         ("cookie", lambda: host.check_cookie(settings)),
         ("trusted proxies", lambda: host.check_trusted_proxies(settings)),

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 
 from doorward.doctor.findings import Finding
 from doorward.mail.smtp import SmtpServer, try_login
-from doorward.settings import InvalidSettings, Settings, list_findings
+from doorward.settings import Fault, InvalidSettings, Settings, list_findings
 from doorward.settings.addresses import is_local_origin
 from doorward.settings.certificates import check_certificates
 from doorward.settings.key_ring import check_ring
 from doorward.settings.keys import check_data_dir
-from doorward.storage.database import DATABASE_FILE
+from doorward.storage.database import DATABASE_FILE, SQLITE
+from doorward.storage.fault import StorageFault
 from doorward.storage.inspection import inspect_sqlite
+from doorward.wiring.keys import find_lost
 
 # A migration copies tables, and SQLite's write-ahead log grows with each large transaction.
 LEAST_FREE_BYTES = 100 * 1024 * 1024
@@ -33,13 +35,32 @@ def check_rules(settings: Settings) -> Iterator[Finding]:
         yield Finding(warning, "see `doorward config check`")
 
 
-def check_key_files(settings: Settings) -> Iterator[Finding]:
+async def check_keys(settings: Settings, now: float) -> list[Finding]:
+    """Check the key files, and that none is missing that the database needs."""
+    return [*_check_key_files(settings), *await _find_lost_key(settings, now)]
+
+
+async def _find_lost_key(settings: Settings, now: float) -> list[Finding]:
+    try:
+        fault = await find_lost(settings, now)
+    except StorageFault as reason:
+        if settings.storage == SQLITE:
+            return []  # a finding of check_database
+        return [Finding(str(reason), "correct that, then run this again")]
+    return [] if fault is None else [_describe(fault, "restore the file")]
+
+
+def _describe(fault: Fault, advice: str) -> Finding:
+    return Finding(f"{fault.key}: {fault.message}", fault.hint or advice)
+
+
+def _check_key_files(settings: Settings) -> Iterator[Finding]:
     for check in (check_data_dir, check_ring, check_certificates):
         try:
             check(settings)
         except InvalidSettings as invalid:
             for fault in invalid.faults:
-                yield Finding(f"{fault.key}: {fault.message}", fault.hint or "correct the file")
+                yield _describe(fault, "correct the file")
     directory = settings.data_dir
     if directory.is_dir() and directory.stat().st_mode & 0o077:
         mode = stat.S_IMODE(directory.stat().st_mode)

@@ -1,10 +1,13 @@
 """What `config check` and `serve` check besides the configuration file itself: every file that it
 names, and those in `data_dir`. It must not know what the files are for, and makes none.
+
+A lost key is looked for by `config check` alone: `serve` finds it when it opens the database.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +45,28 @@ def _checks() -> tuple[Callable[[Settings], object], ...]:
         lambda settings: check_look(settings.pages),
         _audit_file,
     )
+
+
+def check_lost_key(settings: Settings) -> str | None:
+    """Check that a start would not find its first key missing while the database needs it. Returns
+    why that cannot be known from here, or None. Raises InvalidSettings."""
+    from doorward.settings import InvalidSettings
+    from doorward.settings.key_ring import lacks_first
+
+    if not lacks_first(settings):
+        return None  # importing storage is slow
+    import asyncio
+
+    from doorward.storage import StorageFault
+    from doorward.wiring.keys import find_lost
+
+    try:
+        fault = asyncio.run(find_lost(settings, time.time()))
+    except StorageFault as reason:
+        return str(reason)
+    if fault is not None:
+        raise InvalidSettings([fault])
+    return None
 
 
 def _database(settings: Settings) -> None:

@@ -63,10 +63,7 @@ class CredentialRows:
             return [_credential(row) for row in await connection.execute(query)]
 
     async def sealed(self) -> Sequence[tuple[str, SealedCredential]]:
-        query = READ.add_columns(users.c.username).join(users, users.c.number == c.user_number)
-        async with self._engine.reading() as connection:
-            found = await connection.execute(query)
-            return [(row.username, _credential(row)) for row in found]
+        return await read_sealed(self._engine)
 
     async def reseal(self, old: SealedCredential, new: SealedCredential) -> None:
         same = c.user_number == old.user, c.route == old.route, c.password == old.password
@@ -81,3 +78,11 @@ def _delete(user: int, route: str) -> Any:
 
 def _credential(row: Any) -> SealedCredential:
     return SealedCredential(row.user_number, row.route, row.account, row.password, row.set_at)
+
+
+async def read_sealed(engine: Engine) -> list[tuple[str, SealedCredential]]:
+    """The credentials of all users, with the users' names."""
+    query = READ.add_columns(users.c.username).join(users, users.c.number == c.user_number)
+    async with engine.reading() as connection:
+        found = await connection.execute(query)
+        return [(row.username, _credential(row)) for row in found]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,15 +13,16 @@ from doorward.storage.access import AccessRows
 from doorward.storage.application_credentials import CredentialRows
 from doorward.storage.attempts import AttemptRows
 from doorward.storage.audit_log import AuditLogRows, Tell
-from doorward.storage.engine import Engine, postgresql_engine, sqlite_engine
+from doorward.storage.engine import Engine, postgresql_engine, sqlite_engine, sqlite_reader
 from doorward.storage.factors import FactorRows
 from doorward.storage.fault import StorageFault
 from doorward.storage.feed import FeedRows
 from doorward.storage.handovers import HandoverRows
+from doorward.storage.key_uses import KeyUseRows
 from doorward.storage.listings import ListingRows
 from doorward.storage.marker import Marker
 from doorward.storage.postgres_notify import PostgresNotify
-from doorward.storage.schema import migrate
+from doorward.storage.schema import is_current, migrate
 from doorward.storage.sessions import SessionRows
 from doorward.storage.tokens import TokenRows
 from doorward.storage.users import UserRows
@@ -48,6 +51,7 @@ class Database:
     notices: PostgresNotify
     listings: ListingRows
     handovers: HandoverRows
+    key_uses: KeyUseRows
 
     async def close(self) -> None:
         await self.notices.close()
@@ -68,7 +72,7 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
     """As `open_database`, with the two settings that it needs."""
     path = data_dir / DATABASE_FILE
     engine = sqlite_engine(path) if storage == SQLITE else postgresql_engine(storage)
-    where = str(path) if storage == SQLITE else _without_password(storage)
+    where = _name(storage, path)
     try:
         _make_directory(data_dir)
         fresh = await migrate(engine, where, data_dir / LOCK_FILE)
@@ -94,7 +98,29 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
         notices,
         ListingRows(engine),
         HandoverRows(engine, feed),
+        KeyUseRows(engine),
     )
+
+
+@asynccontextmanager
+async def open_key_uses(settings: Settings) -> AsyncIterator[KeyUseRows | None]:
+    """Read what needs the keys, without making or changing anything. None: there is no database
+    yet, or a start would migrate its tables first. Raises StorageFault."""
+    path = settings.data_dir / DATABASE_FILE
+    is_sqlite = settings.storage == SQLITE
+    if is_sqlite and not path.exists():
+        yield None
+        return
+    engine = sqlite_reader(path) if is_sqlite else postgresql_engine(settings.storage)
+    try:
+        current = await is_current(engine, _name(settings.storage, path))
+        yield KeyUseRows(engine) if current else None
+    finally:
+        await engine.close()
+
+
+def _name(storage: str, path: Path) -> str:
+    return str(path) if storage == SQLITE else _without_password(storage)
 
 
 def _make_directory(data_dir: Path) -> None:

@@ -166,8 +166,26 @@ class Engine:
 def sqlite_engine(path: Path) -> Engine:
     """The database in this file, created with mode 0600 if missing. Raises StorageFault."""
     _make_file(path)
+    # in a text, `?` would end the path
+    return _sqlite_engine(URL.create("sqlite+aiosqlite", database=str(path)), path)
+
+
+def sqlite_reader(path: Path) -> Engine:
+    """The database in this file, only for reading. No file is made or changed."""
+    uri, options = path.absolute().as_uri(), choose_reading_options(path) | {"uri": "true"}
+    return _sqlite_engine(URL.create("sqlite+aiosqlite", database=uri, query=options), path)
+
+
+def choose_reading_options(path: Path) -> dict[str, str]:
+    """The options in a `file:` URI with which SQLite reads this file, and makes no other."""
+    # Without a log next to it, the file is complete, and nothing has to be made to read it.
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    return {"mode": "ro"} if has_log else {"mode": "ro", "immutable": "1"}
+
+
+def _sqlite_engine(url: URL, path: Path) -> Engine:
     engine = create_engine(
-        URL.create("sqlite+aiosqlite", database=str(path)),  # in a text, `?` would end the path
+        url,
         connect_args={"timeout": BUSY_TIMEOUT_S},
         pool_size=CONNECTIONS,
         max_overflow=0,

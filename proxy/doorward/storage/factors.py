@@ -232,13 +232,7 @@ class FactorRows:
             change.record(event)
 
     async def sealed(self) -> Sequence[Sealed]:
-        c = factors.c
-        is_used = or_(c.totp_secret.is_not(None), c.email)
-        query = select(c.user_number, users.c.username, is_used, c.code_key, c.totp_secret)
-        query = query.join(users, users.c.number == c.user_number).order_by(c.user_number)
-        async with self._engine.reading() as connection:
-            found = await connection.execute(query)
-            return [Sealed(row[0], row[1], bool(row[2]), row[3], row[4]) for row in found]
+        return await read_sealed(self._engine)
 
     async def reseal(self, old: Sealed, new: Sealed) -> None:
         c = factors.c
@@ -282,6 +276,17 @@ async def _replace_recovery(change: Change, user: int, digests: Sequence[bytes])
     await change.connection.execute(delete(recovery_codes).where(mine))
     codes = [{"user_number": user, "digest": digest} for digest in digests]
     await execute_many(change.connection, insert(recovery_codes), codes)
+
+
+async def read_sealed(engine: Engine) -> list[Sealed]:
+    """The encrypted values of all users."""
+    c = factors.c
+    is_used = or_(c.totp_secret.is_not(None), c.email)
+    query = select(c.user_number, users.c.username, is_used, c.code_key, c.totp_secret)
+    query = query.join(users, users.c.number == c.user_number).order_by(c.user_number)
+    async with engine.reading() as connection:
+        found = await connection.execute(query)
+        return [Sealed(row[0], row[1], bool(row[2]), row[3], row[4]) for row in found]
 
 
 async def _end_recovery(change: Change, user: int) -> None:

@@ -12,8 +12,10 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
 
 from doorward.storage.database import DATABASE_FILE, LOCK_FILE, MARKER_FILE
+from doorward.storage.engine import choose_reading_options
 from doorward.storage.rates import RATES_FILE
 from doorward.storage.schema import VERSION_TABLE, find_misfit
 
@@ -69,10 +71,9 @@ def _find_unusable(path: Path) -> Damage | None:
 def _inspect(
     path: Path, look: Callable[[sqlite3.Connection, Path], Iterator[Damage]]
 ) -> Iterator[Damage]:
-    # Without a log next to it, the file is complete, and nothing has to be made to read it.
-    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
+    uri = f"{path.absolute().as_uri()}?{urlencode(choose_reading_options(path))}"
     try:
-        opened = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=0)
+        opened = sqlite3.connect(uri, uri=True, timeout=0)
         with contextlib.closing(opened) as database:
             yield from look(database, path)
     except sqlite3.OperationalError as error:

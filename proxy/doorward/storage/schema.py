@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -31,7 +31,7 @@ ADVISORY_LOCK = 0x646F6F72  # "door"
 
 async def migrate(engine: Engine, where: str, lock: Path) -> bool:
     """Migrates the tables to this release; True if there were none before. Raises StorageFault."""
-    try:
+    with _reported(engine, where):
         async with engine.reading() as connection:
             found = await _version(connection, where)
         if found == HEAD:
@@ -41,9 +41,22 @@ async def migrate(engine: Engine, where: str, lock: Path) -> bool:
             found = await _raise(engine, where)
             await engine.use_wal()
         return found is None
+
+
+@contextmanager
+def _reported(engine: Engine, where: str) -> Iterator[None]:
+    try:
+        yield
     except StorageUnavailable as error:
         sentence = _sentence(where, error.__cause__, is_sqlite=engine.is_sqlite)
         raise StorageFault(sentence) from error.__cause__
+
+
+async def is_current(engine: Engine, where: str) -> bool:
+    """Whether there are tables, and `migrate` would not change them. Raises StorageFault."""
+    with _reported(engine, where):
+        async with engine.reading() as connection:
+            return await _version(connection, where) == HEAD
 
 
 async def _raise(engine: Engine, where: str) -> str | None:

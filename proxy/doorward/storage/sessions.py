@@ -11,7 +11,6 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    func,
     insert,
     or_,
     select,
@@ -22,7 +21,6 @@ from doorward.accounts.audit.audit_log import Event, Kind, add_count
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions.sessions import FULL, Renewal, Session
-from doorward.accounts.sessions.store import OpenedBefore
 from doorward.accounts.user import User
 from doorward.storage import rows
 from doorward.storage.connection import AsyncConnection
@@ -234,16 +232,9 @@ class SessionRows:
             query = delete(sessions).where(locked(sessions, c.number.in_(found), over))
             return (await connection.execute(query)).rowcount
 
-    async def count_opened(self, before: float, now: float) -> OpenedBefore:
-        c = sessions.c
-        query = select(func.count(), func.max(c.expires_at)).where(*_opened(before, now))
-        async with self._engine.reading() as connection:
-            count, last_end = (await connection.execute(query)).one()
-        return OpenedBefore(count, last_end or 0.0)
-
     async def end_opened(self, before: float, now: float, by: str, event: Event) -> int:
         async with self._feed.changing(now) as change:
-            held = in_order(sessions, *_opened(before, now))
+            held = in_order(sessions, *opened_before(before, now))
             numbers = list(await change.connection.scalars(held))
             ended = await _end(change, numbers, now, by)
             change.record(add_count(event, ended))
@@ -276,7 +267,7 @@ class SessionRows:
             await execute_many(connection, query, values)
 
 
-def _opened(before: float, now: float) -> tuple[ColumnElement[bool], ...]:
+def opened_before(before: float, now: float) -> tuple[ColumnElement[bool], ...]:
     """Opened before that time, and not over."""
     return sessions.c.created_at < before, *_valid(now)
 

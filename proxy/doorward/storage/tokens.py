@@ -109,14 +109,9 @@ class TokenRows:
         async with self._engine.reading() as connection:
             return [_token(row) for row in await connection.execute(query)]
 
-    async def count_unused(self, since: float, now: float) -> int:
-        query = select(func.count()).select_from(tokens).where(*_unused(since, now))
-        async with self._engine.reading() as connection:
-            return int(await connection.scalar(query) or 0)
-
     async def end_unused(self, since: float, now: float, by: str, event: Event) -> int:
         async with self._feed.changing(now) as change:
-            ended = await _end(change, and_(*_unused(since, now)), now, by)
+            ended = await _end(change, and_(*unused_since(since, now)), now, by)
             change.record(add_count(event, ended))
         return ended
 
@@ -170,7 +165,8 @@ def _not_over(now: float) -> tuple[ColumnElement[bool], ...]:
     return c.ended_at.is_(None), or_(c.expires_at.is_(None), c.expires_at > now)
 
 
-def _unused(since: float, now: float) -> tuple[ColumnElement[bool], ...]:
+def unused_since(since: float, now: float) -> tuple[ColumnElement[bool], ...]:
+    """Neither made nor used since then, and not over."""
     used = or_(c.last_used_at.is_(None), c.last_used_at < since)
     return *_not_over(now), c.created_at < since, used
 

@@ -72,6 +72,7 @@ class Accounts:
     access: AccessSecrets
     keys: Keys
     key_files: KeyFiles
+    key_uses: KeyUses
     known_browsers: KnownBrowsers
     addresses: Addresses
     administration: Administration
@@ -108,15 +109,9 @@ async def build_accounts(
 
 async def _ensure_first_key(accounts: Accounts, now: float) -> None:
     try:
-        await accounts.key_files.ensure_first(build_key_uses(accounts), now)
+        await accounts.key_files.ensure_first(accounts.key_uses, now)
     except Refusal as refusal:
         raise StorageFault(f"storage: {refusal}") from refusal
-
-
-def build_key_uses(accounts: Accounts) -> KeyUses:
-    return KeyUses(
-        accounts.sessions, accounts.second_factors, accounts.api_tokens, accounts.credentials
-    )
 
 
 async def _join(
@@ -169,6 +164,7 @@ async def _join(
         access,
         keys,
         key_files,
+        KeyUses(database.key_uses),
         known_browsers,
         addresses,
         administration,

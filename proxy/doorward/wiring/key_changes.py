@@ -27,7 +27,7 @@ from doorward.settings.key_ring import (
     retire_key,
 )
 from doorward.text import format_count
-from doorward.wiring.accounts import Accounts, build_key_uses, renew_secrets
+from doorward.wiring.accounts import Accounts, renew_secrets
 from doorward.wiring.keys import TAKEN_UP_S, build_keys
 
 COOKIES, SECRETS, ASSERTIONS = "cookies", "secrets", "assertions"
@@ -165,15 +165,15 @@ async def _settle(
         if key is _find_signing(keys, purpose, now):
             raise CannotRetire(_say_that_it_signs(keys, key, purpose, now))
     before = _took_over_at(settings, keys[keys.index(key) - 1]) + CLOCKS_DIFFER_S
-    uses = build_key_uses(accounts)
     if force:
         await renew_secrets(accounts)
     rest = tuple(each for each in keys if each is not key)
-    needs = await uses.find(build_keys(rest, now), before, now)
+    needs = await accounts.key_uses.find(build_keys(rest, now), before, now)
     if needs.users:
         raise CannotRetire(_say_who_needs(key, needs))
     if force:
-        await uses.end(before, now)
+        await accounts.sessions.end_opened(before, now)
+        await accounts.api_tokens.end_unused(before, now)
     elif now < before + SHORT_LIVED_S or needs.is_any:
         raise CannotRetire(_say_what_needs(key, needs, before + SHORT_LIVED_S))
     return needs

@@ -15,6 +15,7 @@ import structlog
 from doorward.accounts import randomness
 from doorward.accounts.key_uses import KeyNeeds, KeyUses
 from doorward.accounts.keys import NOTICE_S, Keys, Secret, arrange
+from doorward.accounts.refusals import StorageUnavailable
 from doorward.settings import Fault, InvalidSettings, Settings
 from doorward.settings.key_ring import (
     KeyFile,
@@ -25,6 +26,8 @@ from doorward.settings.key_ring import (
     read_state,
 )
 from doorward.settings.keys import check_data_dir
+from doorward.storage.database import open_key_uses
+from doorward.storage.fault import StorageFault
 from doorward.text import format_count
 
 _log = structlog.get_logger("doorward.keys")
@@ -61,9 +64,8 @@ class KeyFiles:
         StorageUnavailable."""
         if not self._lacks_first:
             return
-        needs = await uses.find(self.keys, math.inf, now)
-        if needs.is_any and lacks_first(self.settings):  # another process may have made it since
-            raise InvalidSettings([_report_lost(find_first(self.settings), needs)])
+        if (fault := await _find_lost(self.settings, uses, self.keys, now)) is not None:
+            raise InvalidSettings([fault])
         make_first(self.settings)
         self._lacks_first = False
         self._seen = read_state(self.settings)
@@ -91,6 +93,30 @@ class KeyFiles:
             _log.error("keys_not_taken", reason=str(fault))
         else:
             _log.info("keys_taken", keys=[each.id for each in self.files])
+
+
+async def find_lost(settings: Settings, now: float) -> Fault | None:
+    """The error with which a start would end because the first key is missing and the database
+    needs it. Nothing is made or changed. Raises StorageFault."""
+    if not lacks_first(settings):
+        return None
+    other = (randomness.key(),)
+    try:
+        async with open_key_uses(settings) as rows:
+            if rows is None:
+                return None
+            return await _find_lost(settings, KeyUses(rows), Keys(other, other), now)
+    except (StorageFault, StorageUnavailable) as reason:
+        message = f"{find_first(settings)} is missing, and it is not known whether the database"
+        raise StorageFault(f"{message} needs it: {reason}") from reason
+
+
+async def _find_lost(settings: Settings, uses: KeyUses, rest: Keys, now: float) -> Fault | None:
+    """`rest`: keys under which nothing is."""
+    needs = await uses.find(rest, math.inf, now)
+    if needs.is_any and lacks_first(settings):  # another process may have made it since
+        return _report_lost(find_first(settings), needs)
+    return None
 
 
 def _report_lost(path: Path, needs: KeyNeeds) -> Fault:

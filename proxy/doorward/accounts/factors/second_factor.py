@@ -20,7 +20,6 @@ from doorward.accounts.factors.browsers import Browsers
 from doorward.accounts.factors.records import EMAIL, PASSWORD, TOTP, CodeLock, FactorStore
 from doorward.accounts.factors.vault import Vault
 from doorward.accounts.factors.verification import Policy, Verification
-from doorward.accounts.keys import Keys
 from doorward.accounts.permissions import Actor, require_over
 from doorward.accounts.refusals import (
     EnrolmentExpired,
@@ -35,7 +34,6 @@ from doorward.accounts.refusals import (
     TotpAlreadyOn,
     TotpNotOn,
 )
-from doorward.accounts.sealing import UnreadableSecret
 from doorward.accounts.session import PROOF_S, is_fresh, is_running
 from doorward.accounts.sessions.sessions import FULL, ClientInfo, Opened, Renewal, Session, Sessions
 from doorward.accounts.user import User
@@ -423,16 +421,6 @@ class SecondFactors:
         """Restores the whole budget of codes. Raises NotPermitted."""
         require_over(actor, user)
         await self._store.forgive(user.number)
-
-    async def list_unreadable(self, keys: Keys) -> list[str]:
-        """The names of users whose secrets none of these keys decrypts."""
-        vault, found = Vault(keys), []
-        for sealed in await self._store.sealed():
-            try:
-                vault.renew(sealed)
-            except UnreadableSecret:
-                found.append(sealed.username)
-        return found
 
     async def renew_secrets(self) -> None:
         """Encrypts with the first key what an older one encrypted. Raises UnreadableSecret with the

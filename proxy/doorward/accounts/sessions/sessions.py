@@ -37,7 +37,7 @@ from doorward.accounts.session import (
     Renewal,
     Session,
 )
-from doorward.accounts.sessions.store import OpenedBefore, SessionStore
+from doorward.accounts.sessions.store import SessionStore
 from doorward.accounts.sessions.tokens import Tokens
 from doorward.accounts.user import User
 from doorward.accounts.users.directory import Directories
@@ -288,12 +288,9 @@ class Sessions:
         events = [_build_ending(session, now, "revoked") for session in going]
         return await self._store.end_many([s.number for s in going], now, "revoked", events)
 
-    async def count_opened(self, before: float, now: float) -> OpenedBefore:
-        """The number of valid sessions of all users that were opened before that time."""
-        return await self._store.count_opened(before, now)
-
     async def end_opened(self, before: float, now: float) -> int:
-        """Ends what `count_opened` counts, for the operator of the machine; returns how many."""
+        """Ends the valid sessions of all users that were opened before that time, for the operator
+        of the machine; returns how many."""
         by = OWNER.value
         ended = build_event(Kind.SESSIONS_ENDED, now, detail="key retired")
         return await self._store.end_opened(before, now, by, ended)

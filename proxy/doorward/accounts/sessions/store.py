@@ -6,20 +6,10 @@ Every method raises StorageUnavailable. An event is written in the transaction o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from doorward.accounts.audit.audit_log import Event
 from doorward.accounts.session import Renewal, Session
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedBefore:
-    """How many sessions, and when the last one expires even if it is used until then; 0 for
-    none."""
-
-    count: int
-    last_end: float
 
 
 class SessionStore(Protocol):
@@ -99,11 +89,9 @@ class SessionStore(Protocol):
     async def list(self, user: int, now: float, most: int | None = None) -> Sequence[Session]:
         """Valid sessions, or the newest `most` of them, newest first."""
 
-    async def count_opened(self, before: float, now: float) -> OpenedBefore:
-        """Valid sessions that were opened before that time."""
-
     async def end_opened(self, before: float, now: float, by: str, event: Event) -> int:
-        """How many of those ended, in one transaction; the event is written with their number."""
+        """How many valid sessions that were opened before that time ended, in one transaction; the
+        event is written with their number."""
 
     async def purge(self, before: float, limit: int) -> int:
         """Deletes at most so many that were over by then; returns how many."""

@@ -207,13 +207,9 @@ class ApiTokens:
         ended = build_event(Kind.TOKENS_ENDED, now, subject=user, actor=acting)
         return await self._store.end_all(user.number, now, by, ended)
 
-    async def count_unused(self, since: float, now: float) -> int:
-        """How many valid tokens of all users were neither made nor used since then."""
-        return await self._store.count_unused(since, now)
-
     async def end_unused(self, since: float, now: float) -> int:
-        """End the tokens that `count_unused` counts, for the operator of the machine; returns how
-        many."""
+        """End the valid tokens of all users that were neither made nor used since then, for the
+        operator of the machine; returns how many."""
         ended = build_event(Kind.TOKENS_ENDED, now, detail="key retired")
         return await self._store.end_unused(since, now, OWNER.value, ended)
 

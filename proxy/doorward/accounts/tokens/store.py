@@ -37,12 +37,9 @@ class TokenStore(Protocol):
         """Valid tokens of this user or of all users, the newest first, with numbers below `before`,
         at most so many."""
 
-    async def count_unused(self, since: float, now: float) -> int:
-        """The number of valid tokens that were neither made nor used since then."""
-
     async def end_unused(self, since: float, now: float, by: str, event: Event) -> int:
-        """End those in one transaction; returns how many. The event is written with their
-        number."""
+        """End the valid tokens that were neither made nor used since then, in one transaction;
+        returns how many. The event is written with their number."""
 
     async def touch(self, used: Sequence[TokenUse]) -> None:
         """Record where and when tokens were last used; never lowers a time."""
