@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from doorward.http1.joining import JOINED_BYTES
+from doorward.http1.parse_budget import PARSED_BYTES
 from doorward.upstream.address import Address
 from doorward.upstream.answer_parser import HEAD_LIMIT_BYTES
 from doorward.upstream.connection import Connection
@@ -474,6 +476,113 @@ async def test_an_origin_that_falls_silent_in_mid_answer_is_cut_after_the_idle_t
             assert reader.failure is None
             pool.sweep(now + 310)
             assert isinstance(reader.failure, ResponseTimeout)
+
+
+# Parts of an answer in chunks besides its body, without their end.
+ENDLESS = [b"0\r\nX: ", b"0\r\nX", b"5;x=", b"0"]
+
+
+class MovedLoop:
+    """What a connection uses of its event loop, at another time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.ahead_s = 0.0
+        self.call_soon = loop.call_soon
+        self._loop = loop
+
+    def time(self) -> float:
+        return self._loop.time() + self.ahead_s
+
+
+def received(connection: Connection, patch: pytest.MonkeyPatch) -> list[bytes]:
+    """What the connection receives from now on."""
+    pieces: list[bytes] = []
+    take = connection.data_received
+
+    def note(data: bytes) -> None:
+        pieces.append(data)
+        take(data)
+
+    patch.setattr(connection, "data_received", note)
+    return pieces
+
+
+def chunk_begun(wire: Wire) -> None:
+    wire.head()
+    wire.send(CHUNKED + b"2\r\nok\r\n")
+    wire.rest()
+
+
+@pytest.mark.parametrize("start", ENDLESS)
+async def test_an_origin_that_sends_only_framing_is_cut_after_the_idle_time(
+    start: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte every little while kept the client waiting, and both connections, for ever."""
+    with Origin((chunk_begun,)) as origin:
+        async with pool_to(origin.place) as pool:
+            connection = await pool.connect()
+            time = MovedLoop(asyncio.get_running_loop())
+            monkeypatch.setattr(connection, "loop", time)
+            pieces = received(connection, monkeypatch)
+            reader = begin(connection)
+            await reader.until("body")
+            origin.wire().send(start)
+            for _ in range(5):
+                count = len(pieces)
+                origin.wire().send(b"0")
+                await settled(lambda count=count: len(pieces) > count)
+                pool.sweep(time.time())
+                assert reader.failure is None
+                time.ahead_s += 60
+            pool.sweep(time.time() + 1)
+            assert isinstance(reader.failure, ResponseTimeout) and reader.body == b"ok"
+            await settled(origin.is_done)
+
+
+async def test_a_body_gives_an_origin_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Origin((chunk_begun,)) as origin:
+        async with pool_to(origin.place) as pool:
+            connection = await pool.connect()
+            time = MovedLoop(asyncio.get_running_loop())
+            monkeypatch.setattr(connection, "loop", time)
+            reader = begin(connection)
+            await reader.until("body")
+            for count in range(5):
+                time.ahead_s += 200
+                origin.wire().send(b"1;x=y\r\n!\r\n")
+                await settled(lambda count=count: len(reader.body) == 3 + count)
+                pool.sweep(time.time())
+            origin.wire().send(b"0\r\n\r\n")
+            await reader.until("ended")
+
+
+@pytest.mark.parametrize("size", [1000, PARSED_BYTES + 1, 400_000])
+@pytest.mark.parametrize("start", ENDLESS)
+async def test_framing_without_end_is_cut_before_it_fills_memory(start: bytes, size: int) -> None:
+    """In small pieces, and in large ones, which are parsed in several turns."""
+    with Origin((chunk_begun,)) as origin:
+        async with pool_to(origin.place) as pool:
+            reader = begin(await pool.connect())
+            await reader.until("body")
+            origin.wire().send(start)
+            with contextlib.suppress(OSError):
+                for _ in range(HEAD_LIMIT_BYTES // size + 2):
+                    origin.wire().send(b"0" * size)
+                    await asyncio.sleep(0)
+            await reader.until("failure")
+            assert isinstance(reader.failure, InvalidAnswer) and reader.body == b"ok"
+            assert str(reader.failure) == (
+                "the upstream's answer has trailers or chunk extensions without end"
+            )
+            await settled(origin.is_done)
+
+
+async def test_much_framing_between_pieces_of_the_body_is_no_error() -> None:
+    """The limit counts from the last piece."""
+    extended = b"1;x=%b\r\n!\r\n" % (b"y" * 1000)
+    with once(CHUNKED + extended * 500 + b"0\r\nX-Sum: 1\r\n\r\n") as origin:
+        reader = await answer_to(origin)
+        assert reader.body == b"!" * 500 and reader.trailers == ((b"X-Sum", b"1"),)
 
 
 async def test_an_origin_that_waits_for_a_slow_client_is_not_silent() -> None:

@@ -14,7 +14,9 @@ from doorward.upstream.framing import CODING, Header, body_length, read_terms
 from doorward.upstream.heads import ParsedHead
 
 # llhttp has no limit of its own; nginx answers 502 to more than its 4-8 KiB by default, Go to more
-# than 10 MiB. Large enough for all cookies that an application sets in one answer.
+# than 10 MiB. Large enough for all cookies that an application sets in one answer. It also limits
+# what an answer in chunks has between the pieces of its body and behind them, because llhttp's
+# binding keeps a line until its end has come.
 HEAD_LIMIT_BYTES = 256 * 1024
 # Lines of a head, and of trailers. Browsers have no limit below some thousands.
 LINES_LIMIT = 2048
@@ -59,7 +61,8 @@ class AnswerParser:
         self.head: ParsedHead | None = None  # of the final answer
         self.trailers: list[Header] = []
         self.is_complete = False
-        self.body_bytes = self._head_bytes = 0
+        self.body_bytes = 0
+        self._framing_bytes = 0  # of the head, then since the last piece of the body
         if self._llhttp is None:
             self._llhttp = httptools.HttpResponseParser(self)
 
@@ -71,10 +74,10 @@ class AnswerParser:
         """Take the next bytes. Returns what is wrong with them; if the answer is complete, it is
         wrong with what follows it."""
         assert self._llhttp is not None
-        if self.head is None:
-            if self._lenient:
-                self._look_for_bare(data)
-            self._head_bytes += len(data)
+        had_head, body_bytes = self.head is not None, self.body_bytes
+        if self._lenient and not had_head:
+            self._look_for_bare(data)
+        self._framing_bytes += len(data)
         try:
             self._llhttp.feed_data(data)
         except httptools.HttpParserUpgrade as pause:
@@ -88,8 +91,11 @@ class AnswerParser:
                 self.is_complete = True  # it is in a trailer, which is not passed on
             return InvalidAnswer(f"the upstream's answer is not valid HTTP/1: {_reason(fault)}")
         self._pass_pieces()
-        if self.head is None and self._head_bytes > HEAD_LIMIT_BYTES:
-            return InvalidAnswer("the upstream's answer head is too large")
+        if self.head is not None and (self.body_bytes > body_bytes or not had_head):
+            self._framing_bytes = 0
+        elif self._framing_bytes > HEAD_LIMIT_BYTES and not self.is_complete:
+            what = "trailers or chunk extensions without end" if had_head else "too large a head"
+            return InvalidAnswer(f"the upstream's answer has {what}")
         return None
 
     def _pass_pieces(self) -> None:
@@ -105,7 +111,7 @@ class AnswerParser:
         lines end with CRLF, a bare one does not end a line; somebody put it into a value."""
         assert self._llhttp is not None
         line, found, _ = data.partition(b"\n")
-        if not self._head_bytes or self._before:
+        if not self._framing_bytes or self._before:
             self._is_bare = bool(found) and (self._before + line)[-1:] != b"\r"
             self._before = b"" if found else data[-1:]
             if self._is_bare:
@@ -134,10 +140,6 @@ class AnswerParser:
         lines.append((name, value))
         if len(lines) > LINES_LIMIT:
             raise InvalidAnswer("too many header lines")
-        if self.head is not None:
-            self._head_bytes += len(name) + len(value)
-            if self._head_bytes > HEAD_LIMIT_BYTES:
-                raise InvalidAnswer("trailers without end")
 
     def on_headers_complete(self) -> None:
         llhttp = self._llhttp

@@ -294,7 +294,7 @@ class Connection(asyncio.Protocol):
         parse."""
         parser = self._parser
         assert parser is not None
-        before = parser.body_bytes
+        before, was_answered = parser.body_bytes, self.answered
         fault = parser.parse(piece)
         if fault is not None:
             self._keep_alive = False
@@ -302,13 +302,15 @@ class Connection(asyncio.Protocol):
                 self._fail(fault)
         if parser.is_complete or self._sink is None:
             return None
-        if parser.head is not None:
+        body_bytes = parser.body_bytes - before
+        # Trailers and chunk extensions give the upstream no more time: they could have no end.
+        if parser.head is not None and (body_bytes or not was_answered):
             self._wait_for(self._idle_timeout_s)
             if not parser.body_bytes:
                 self._sink.on_body(b"")  # a head alone is passed on at once
             if parser.head.length >= 0:
                 return None  # the rest is counted
-        return parser.body_bytes - before
+        return body_bytes
 
     def _go_on(self) -> None:
         rest, self._rest = self._rest, b""
