@@ -168,6 +168,7 @@ WRONG = [
     ("storage: mysql://a/b", "storage", "neither sqlite nor"),
     ("storage: postgresql://host", "storage", "does not name a database"),
     ("storage: postgresql://host:99999/db", "storage", "not the URL"),
+    ("storage: postgresql://host:5432,other:0/db", "storage", "not the URL"),
     ("secret_files: [a, ./a]", "secret_files[1]", "given twice"),
     # Routes.
     ("routes:", "routes", "there is no route"),

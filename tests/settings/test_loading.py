@@ -251,6 +251,11 @@ def test_a_secret_may_come_from_a_file(load: Load, tmp_path: Path) -> None:
     assert settings.storage == "postgresql://u:p@h/db"
 
 
+def test_the_url_of_a_database_can_name_several_servers(load: Load) -> None:
+    url = "postgresql://u:p@a:5432,[::1]:5433,c/db?target_session_attrs=read-write"
+    assert load(f"storage: '{url}'").storage == url
+
+
 def test_a_secret_is_not_given_twice(faults: Faults, tmp_path: Path) -> None:
     (fault,) = faults(DOORWARD_STORAGE="sqlite", DOORWARD_STORAGE_FILE=str(tmp_path / "none"))
     assert fault.key == "storage" and "both set it" in fault.message

@@ -81,7 +81,9 @@ def storage(value: object) -> str:
         return found
     hint = "write sqlite, or postgresql://user@host/database"
     try:
-        parts = _parts(found)
+        parts = urlsplit(found)
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            _parts(f"//{host}")
     except ValueError:
         raise Wrong("is not the URL of a database", hint) from None
     if parts.scheme != "postgresql" or not found.startswith("postgresql://"):

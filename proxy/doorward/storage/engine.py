@@ -46,6 +46,10 @@ SPOILT = frozenset(
     )
 )
 
+# The SQLSTATE of a write at a server, or in a session, that only reads. After a failover, it is the
+# answer of a former primary.
+READ_ONLY = "25006"
+
 # FULL, not the NORMAL that is common with WAL: NORMAL survives a killed process but may lose the
 # last commits in a power failure, and an acknowledged revocation must never be undone.
 #
@@ -239,6 +243,13 @@ def _drop_spoilt(context: ExceptionContext) -> None:
         context.is_disconnect = True
 
 
+def _drop_read_only(context: ExceptionContext) -> None:
+    """Closes every connection of the pool after a write at a server that only reads, so that the
+    next attempt connects to the one that is the primary by then."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
+
+
 def _result_code(error: BaseException | None) -> int | None:
     """The primary result code of an error of SQLite's (https://sqlite.org/rescode.html)."""
     code = getattr(error, "sqlite_errorcode", None)
@@ -287,6 +298,14 @@ def postgresql_engine(url: str) -> Engine:
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_pre_ping=True,
     )
-    # Errors while connecting are raised as they come from the driver.
-    errors = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+    event.listen(engine, "handle_error", _drop_read_only)
+    # Errors while connecting are raised as they come from the driver. InternalClientError: no host
+    # of the URL is as `target_session_attrs` asks.
+    errors = (
+        SQLAlchemyError,
+        OSError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    )
     return Engine(engine, errors, connect)
