@@ -517,7 +517,7 @@ def chunk_begun(wire: Wire) -> None:
 async def test_an_origin_that_sends_only_framing_is_cut_after_the_idle_time(
     start: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A byte every little while kept the client waiting, and both connections, for ever."""
+    """A byte every little while kept the client waiting, and both connections."""
     with Origin((chunk_begun,)) as origin:
         async with pool_to(origin.place) as pool:
             connection = await pool.connect()

@@ -5,14 +5,15 @@ Knows the endpoints' order of checks; the core decides who may do what.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from doorward.accounts.administration import Administration
-from doorward.accounts.sessions.sessions import FULL, Sessions
+from doorward.accounts.sessions.sessions import FULL, Session, Sessions
 from doorward.accounts.tokens.api_tokens import ApiTokens
 from doorward.accounts.user import User
 from doorward.dialects.api.guard import ApiGuard
@@ -134,8 +135,7 @@ class ApiUserEndpoints:
     async def list_sessions(self, request: Request) -> Response:
         actor = await self.guard.find_actor(request)
         about = await self.administration.about(actor, get_id(request), self.guard.clock())
-        found = [describe_session(one) for one in about.sessions if one.level is FULL]
-        return render(ApiUserSessions(sessions=found))
+        return await asyncio.to_thread(_render_sessions, about.sessions)  # up to LISTED
 
     async def end_sessions(self, request: Request) -> Response:
         actor, now = await self.guard.find_actor(request), self.guard.clock()
@@ -152,3 +152,8 @@ class ApiUserEndpoints:
         actor, now = await self.guard.find_actor(request), self.guard.clock()
         user = (await self.administration.about(actor, get_id(request), now)).user
         return render(ApiEnded(ended=await self.tokens.revoke_all(user, actor=actor, now=now)))
+
+
+def _render_sessions(sessions: Iterable[Session]) -> Response:
+    found = [describe_session(one) for one in sessions if one.level is FULL]
+    return render(ApiUserSessions(sessions=found))

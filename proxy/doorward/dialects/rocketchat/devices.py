@@ -81,13 +81,22 @@ class Paging:
             _parse_order(query.get("sort", "")),
         )
 
-    def page(
+    async def page(
         self,
         kind: type[Shape],
         sessions: Iterable[Session],
         render: Callable[[Session], Shape],
     ) -> Response:
-        """`count` is the requested size, not the number of entries."""
+        """`count` is the requested size, not the number of entries. `sessions` is read in a thread:
+        there may be very many, from more browsers than `parse_device` remembers."""
+        return await asyncio.to_thread(self._build_page, kind, sessions, render)
+
+    def _build_page(
+        self,
+        kind: type[Shape],
+        sessions: Iterable[Session],
+        render: Callable[[Session], Shape],
+    ) -> Response:
         found = list(sessions)
         for key, down in reversed(self.order):
             found.sort(key=SORTS[key], reverse=down)  # type: ignore[arg-type]  # one type a key
@@ -143,7 +152,7 @@ class Devices:
         except WrongSort:
             return _refuse_sort()
         found = await self.sessions.list(session.user, self.guard.context.clock())
-        return paging.page(
+        return await paging.page(
             RocketchatSessions,
             (each for each in found if each.level is FULL and paging.wants(each)),
             lambda each: RocketchatSession(**render_session(each, session, self._url)),
@@ -158,8 +167,7 @@ class Devices:
         await self.guard.demand(request, session, honours_trust=True)
         every = self.administration.every_session(self.guard.context.clock())
         found = [each async for each in every if each.level is FULL]
-        return await asyncio.to_thread(  # there may be very many
-            paging.page,
+        return await paging.page(
             RocketchatOwnedSessions,
             filter(paging.wants_any, found),
             lambda each: RocketchatOwnedSession(**render_any_session(each, session, self._url)),
