@@ -80,16 +80,22 @@ $(PY):
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV)/bin; \
 	  echo "No virtual environment could be made in $(VENV); on Debian and Ubuntu, install python3-venv." >&2; exit 2; }
 
+# pip says nothing of what it downloads, unless it fails.
+INSTALLING := echo "Installing into $(VENV). The first time, this takes a few minutes."
+
 $(RUN_STAMP): $(INSTALLED) | $(PY)
+	@$(INSTALLING)
 	$(PY) -m pip install --quiet --editable .
 	@touch $@
 
 # What the tests need contains what running needs.
 $(TEST_STAMP): $(INSTALLED) | $(PY)
+	@$(INSTALLING)
 	$(PY) -m pip install --quiet --editable '.[test]'
 	@touch $(RUN_STAMP) $@
 
 $(DOCS_STAMP): $(INSTALLED) | $(PY)
+	@$(INSTALLING)
 	$(PY) -m pip install --quiet --editable '.[docs]'
 	@touch $(RUN_STAMP) $@
 

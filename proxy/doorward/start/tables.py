@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 
 from doorward.settings import Settings
 from doorward.storage import StorageFault, open_database
@@ -42,5 +41,5 @@ def _work(settings: Settings, writing: int) -> None:
 
 
 async def _open(settings: Settings) -> None:
-    database = await open_database(settings, time.time())
+    database = await open_database(settings)
     await database.close()

@@ -59,7 +59,7 @@ class Database:
         self.marker.close()
 
 
-async def open_database(settings: Settings, now: float, tell: Tell | None = None) -> Database:
+async def open_database(settings: Settings, tell: Tell | None = None) -> Database:
     """The database of these settings, with its tables created or migrated under a lock. `tell` is
     called with every audit record that is written.
 

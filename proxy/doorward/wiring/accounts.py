@@ -91,7 +91,7 @@ async def build_accounts(
     """The account core; closes what it opened. `tell` is called with every audit record that the
     core writes. Raises InvalidSettings, StorageFault."""
     files = KeyFiles(settings, clock())
-    database = await open_database(settings, clock(), tell)
+    database = await open_database(settings, tell)
     passwords, rates = Passwords(), Rates(settings.data_dir, files.keys)
     try:
         accounts = await _join(settings, database, passwords, rates, files, clock())
