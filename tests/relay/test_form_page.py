@@ -210,6 +210,20 @@ async def test_a_wrong_password_is_not_tried_again(
     assert (await front.get("/x", front.cookie(await front.opened()))).status == 200
 
 
+@pytest.mark.parametrize(("status", "is_tried"), [(419, True), (403, False), (422, False)])
+async def test_a_token_that_is_over_is_no_wrong_password(
+    fronts: Build, application: Origin, portal: Portal, status: int, is_tried: bool
+) -> None:
+    """Where the status can only mean the token: an application must not lock the account."""
+    front = await opening(fronts, application)
+    portal.answers[b"POST /login"] = reply_of(b"%d X" % status)
+    assert await find_reason(front) == f"its status is {status}"
+    portal.answers.clear()
+    again = await front.get("/x", front.cookie(await front.opened()))
+    assert again.status == (200 if is_tried else 502)
+    assert (portal.lines[2:4] == [b"GET /login", b"POST /login"]) is is_tried
+
+
 async def test_without_the_page_the_log_says_what_could_be_missing(
     fronts: Build, application: Origin, portal: Portal
 ) -> None:

@@ -29,6 +29,9 @@ _log = structlog.get_logger("doorward.upstream")
 REFUSED_FOR_S = 600.0
 REFUSED_LIMIT = 4096
 SERVER_ERROR = 500
+# "Page Expired" (Laravel): the token of the page is over, and the password was not looked at. Other
+# frameworks refuse a token with a status that can also be that of a wrong password.
+TOKEN_OVER = 419
 
 
 class LoginRefused(UpstreamFailure):
@@ -77,8 +80,9 @@ class FormLogins:
         fault = self._form.find_fault(head.status, head.headers, answered, jar)
         if fault is None:
             return jar
-        make_room(self._refused, REFUSED_LIMIT)
-        self._refused[key] = now + REFUSED_FOR_S
+        if opened is None or head.status != TOKEN_OVER:
+            make_room(self._refused, REFUSED_LIMIT)
+            self._refused[key] = now + REFUSED_FOR_S
         raise self._refuse(user, fault)
 
     def _refuse(self, user: User, fault: str) -> LoginRefused:
