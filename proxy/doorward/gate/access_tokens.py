@@ -16,6 +16,8 @@ from doorward.accounts.sessions.sessions import FULL, Found, Session
 PARAMETER = "token"
 # The parameter's name, with any of its characters percent-encoded.
 _NAMED = re.compile(rb"(?:t|%74)(?:o|%6[Ff])(?:k|%6[Bb])(?:e|%65)(?:n|%6[Ee])=")
+# Applications that follow HTML 4.01 (B.2.2) read `;` as `&`.
+_SEPARATORS = re.compile(rb"([&;])")
 # Its value in the form that Doorward and its clients write.
 _WRITTEN = b"=" + HEADER
 _OVER = Found(None, known=True)
@@ -46,16 +48,18 @@ class AccessCarrier:
         path, _, query = target.partition(b"?")
         if _NAMED.search(query) is None:
             return target, None
-        found, kept = None, []
-        for pair in query.split(b"&"):
+        found: AccessToken | None = None
+        kept: list[bytes] = []
+        parts = _SEPARATORS.split(query)
+        for separator, pair in zip([b"", *parts[1::2]], parts[::2], strict=True):
             token = self._in_pair(pair)
-            if token is None:
-                kept.append(pair)
-            else:
+            if token is not None:
                 found = token
+            else:
+                kept.append(separator + pair if kept else pair)
         if found is None:
             return target, None
-        rest = b"&".join(kept)
+        rest = b"".join(kept)
         return (path + b"?" + rest if rest else path), found
 
     def take_repeated(self, text: bytes) -> bytes:
