@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from doorward.accounts.session import PENDING
+from doorward.accounts.session import FULL, PENDING
 
 from tests.support.house import House, house, set_cookies, text_of
 
@@ -67,6 +67,27 @@ async def test_every_session_whose_cookie_came_is_ended(
     assert (await browser.post(LOGOUT, headers=headers)).status_code == 303
     assert await home.found(one) is None and await home.found(two) is None
     assert await home.found(other) is not None
+
+
+async def test_the_session_of_a_bearer_token_is_ended(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    """CVE-2024-21492: the page named this user, and its button left the token valid."""
+    for level in (FULL, PENDING):
+        bearer, cookie = await home.opened(level=level), await home.opened()
+        headers = {"authorization": f"Bearer {bearer.token}", "cookie": home.cookie(cookie)}
+        assert (await browser.post(LOGOUT, headers=headers)).status_code == 303
+        assert await home.found(bearer) is None and await home.found(cookie) is None
+
+
+async def test_a_logout_by_bearer_token_that_could_not_be_written_does_not_look_like_one(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    opened = await home.opened()
+    headers = {"authorization": f"Bearer {opened.token}"}
+    await browser.get(LOGOUT, headers=headers)  # the session is now in memory
+    home.break_storage()
+    assert (await browser.post(LOGOUT, headers=headers)).status_code == 503
 
 
 async def test_a_half_done_login_can_be_left(home: House, browser: httpx.AsyncClient) -> None:

@@ -141,20 +141,20 @@ class SessionService:
         return await self.sessions.end(session, self.clock())
 
     async def leave(self, request: Request) -> list[Header]:
-        """Ends every session whose cookie this request has; returns the lines that expire them.
+        """Ends the request's session, whatever its carrier, and every session whose cookie it has;
+        returns the lines that expire the cookies.
 
         Storage is asked, not the cache, and StorageUnavailable is raised: a logout that failed must
         not look like one that worked (CVE-2024-21492).
         """
         now = self.clock()
-        # Only the copy in memory knows the session's cookies at applications.
         current = await self.session(request)
         found = await self._find_presented(request, now)
-        for session in found:
+        # The copy in memory goes first: only it knows the session's cookies at applications.
+        ended = found if current is None else [current, *found]
+        for session in {session.number: session for session in ended}.values():
             await self.sessions.end(session, now)
-        numbers = {session.number for session in found if session.level is FULL}
-        copies = found if current is None else [current, *found]
-        full = next((session for session in copies if session.number in numbers), None)
+        full = next((session for session in ended if session.level is FULL), None)
         others = await self.applications.end(request, full)
         lines = [*self.cookie.expire_lines(request), *others]
         if self.handover is not None and self.handover.takes(get_host(request)):
