@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,10 @@ from doorward.settings import LimitSettings
 from structlog.testing import capture_logs
 
 from tests.support.client_connection import Connections, Transport
+from tests.support.live import Live
+from tests.support.origin import OK, Origin, answering
 
+FORM = "application/x-www-form-urlencoded"
 REQUEST = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 
 
@@ -65,3 +69,20 @@ async def test_a_fault_is_logged_and_the_client_hears_of_it(begun: bool, waits: 
     assert transport.sent.startswith(b"HTTP/1.1 200" if begun else b"HTTP/1.1 500")
     assert transport.is_closed
     connection.connection_lost(None)
+
+
+def test_a_client_that_leaves_during_its_body_writes_no_error(tmp_path: Path) -> None:
+    """Neither on a page nor in a dialect nor with a form that the login page keeps; strangers could
+    fill the log with tracebacks."""
+    navigates = "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate"
+    bodies = {"/xhr/login": "application/json", "/.doorward/login": FORM, "/notes": FORM}
+    with Origin((answering(OK),)) as origin, Live(tmp_path, origin.url) as live:
+        for target, kind in bodies.items():
+            head = f"POST {target} HTTP/1.1\r\nHost: {live.host}\r\n{navigates}\r\n"
+            with live.client() as client:
+                said = f"{head}Content-Type: {kind}\r\nExpect: 100-continue\r\n"
+                client.send(f"{said}Content-Length: 100\r\n\r\n".encode())
+                assert client.head().startswith(b"HTTP/1.1 100"), target  # it is reading
+                client.send(b"a=")
+        assert live.stop() == 0
+        assert [line for line in live.lines() if '"level": "error"' in line] == []

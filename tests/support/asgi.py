@@ -39,6 +39,16 @@ async def ask(app: Any, scope: dict[str, Any], *pieces: bytes) -> Answer:
         {"type": "http.request", "body": piece, "more_body": at < len(pieces)}
         for at, piece in enumerate(pieces or (b"",), 1)
     ]
+    return await _ask(app, scope, todo)
+
+
+async def leave(app: Any, scope: dict[str, Any], piece: bytes) -> Answer:
+    """The answer to a client that disconnects after this piece of its body."""
+    begun = {"type": "http.request", "body": piece, "more_body": True}
+    return await _ask(app, scope, [begun, {"type": "http.disconnect"}])
+
+
+async def _ask(app: Any, scope: dict[str, Any], todo: list[dict[str, Any]]) -> Answer:
     said: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

@@ -52,6 +52,7 @@ class House:
     clock: FixedClock
     app: ASGIApp
     description: Description  # which every answer has to match
+    routes: tuple[Route, ...]
     paths: tuple[str, ...]  # of all pages
 
     def browser(self, **headers: str) -> httpx.AsyncClient:
@@ -139,11 +140,12 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
             tables = build_dialects(settings, accounts, service, rates)
             routes = [route for found in tables.values() for route in found]
             shown = pages.routes()
-            router = Router([*routes, *shown], redirect_slashes=False)
+            every = (*routes, *shown)
+            router = Router(every, redirect_slashes=False)
             description = _describe(settings, tables)
             paths = tuple(route.path for route in shown if not route.param_convertors)
             app = accepted(router)
-            yield House(settings, accounts, cookies, clock, app, description, paths)
+            yield House(settings, accounts, cookies, clock, app, description, every, paths)
 
 
 _DESCRIPTIONS: dict[str, Description] = {}

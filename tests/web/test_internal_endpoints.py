@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from doorward.web.endpoint import (
     BODY_LIMIT_BYTES,
     BodyTooLarge,
+    Endpoint,
     body,
     endpoint,
     internal_paths,
@@ -15,9 +18,11 @@ from doorward.web.endpoint import (
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Router
+from structlog.testing import capture_logs
 
-from tests.support.asgi import ask, scope
+from tests.support.asgi import ask, leave, scope
 from tests.support.front import Front
+from tests.support.house import house
 from tests.support.wire import Answer
 
 
@@ -94,6 +99,38 @@ async def test_a_body_is_kept_up_to_its_bound() -> None:
 async def test_a_body_that_says_it_is_too_large_is_not_read(length: bytes) -> None:
     said = [(b"content-length", length)]
     assert (await asked("POST", "/write", b"", headers=said)).status == 413
+
+
+OFF = {"rate_limit": "off"}
+EVERYTHING = {
+    "dialects": {"xhr": {}, "alekeagle": OFF, "datepoll": {}, "rocketchat": OFF},
+    "api": {"enabled": True},
+}
+BODY_KINDS = ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"]
+
+
+@pytest.mark.parametrize("kind", BODY_KINDS)
+@pytest.mark.parametrize("is_known", [False, True], ids=["stranger", "administrator"])
+async def test_a_client_that_leaves_during_its_body_is_no_error(
+    tmp_path: Path, kind: str, is_known: bool
+) -> None:
+    """Strangers could fill the log with tracebacks, one for each connection that they cut."""
+    async with house(tmp_path, **EVERYTHING) as home:
+        await home.add("alice", super_admin=True)
+        lines = [(b"host", b"wiki.test"), (b"sec-fetch-site", b"same-origin")]
+        lines += [(b"content-type", kind.encode()), (b"content-length", b"100")]
+        if is_known:
+            lines.append((b"cookie", home.cookie(await home.opened()).encode()))
+        statuses = {}
+        with capture_logs() as logged:
+            for route in (route for route in home.routes if isinstance(route, Endpoint)):
+                target = re.sub(r"{[^}]*}", "1", route.path)
+                for method in set(route.answered) - {"GET", "HEAD"}:
+                    asked = scope(target, lines, method)
+                    statuses[target, method] = (await leave(home.app, asked, b"{")).status
+        assert [line for line in logged if line["log_level"] == "error"] == []
+        assert 500 not in statuses.values()
+        assert statuses["/xhr/login", "POST"] == 408 or kind != "application/json"
 
 
 @pytest.mark.parametrize("length", [b"-1", b"x", b"\xb2", b"", b"0x5"])

@@ -244,6 +244,8 @@ class Context:
                 return await handler(request)
             except (Refusal, RequestFault) as error:
                 response = error_format.render(error)
+            except endpoint.BodyCut:
+                raise
             except Exception:
                 _log.exception("endpoint_failed", path=request.url.path)
                 response = error_format.render(Broken())

@@ -23,7 +23,7 @@ from doorward.http1.response_head import ResponseHead, write_lines
 from doorward.pages.languages import N_
 from doorward.pages.rendering import PAGE_LINES, PageRenderer, allow_frames
 from doorward.web.answers import Answer
-from doorward.web.endpoint import Handler, endpoint, unchanged
+from doorward.web.endpoint import BodyCut, Handler, endpoint, unchanged
 from doorward.web.refusal_headers import RETRY_LATER
 
 _log = structlog.get_logger("doorward.pages")
@@ -218,6 +218,8 @@ class Messages:
                 response = await handler(request)
             except StorageUnavailable as refusal:
                 response = self.answer(request, 503, str(refusal))
+            except BodyCut:
+                raise
             except Exception:
                 _log.exception("page_failed", path=request.url.path)
                 response = self.answer(request, 500)

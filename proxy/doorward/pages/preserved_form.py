@@ -21,7 +21,7 @@ from doorward.accounts.session import is_running
 from doorward.gate.cookies import Header, read_cookie
 from doorward.gate.same_origin import Sender
 from doorward.web import forms
-from doorward.web.endpoint import BODY_LIMIT_BYTES, BodyTooLarge, media_type
+from doorward.web.endpoint import BODY_LIMIT_BYTES, BodyCut, BodyTooLarge, media_type
 from doorward.web.return_address import safe_return
 from doorward.web.session_cookie import page_cookie
 from doorward.web.session_service import SessionService
@@ -69,7 +69,7 @@ class PreservedForms:
             return None
         try:
             pairs = await forms.read_pairs(request, FIELDS)
-        except (forms.NotAForm, forms.UnreadableForm, BodyTooLarge):
+        except (forms.NotAForm, forms.UnreadableForm, BodyTooLarge, BodyCut):
             return None
         return PreservedForm(target, kind, tuple(pairs))
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import SplitResult, urlsplit
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -25,6 +25,11 @@ NotAllowed = Callable[[Request, tuple[str, ...]], Response]
 
 class BodyTooLarge(Exception):
     """The body of one of Doorward's own endpoints is over its limit: 413."""
+
+
+class BodyCut(Exception):
+    """The client left, or was too slow, before the end of its body. The server has answered, or
+    nobody reads an answer."""
 
 
 def get_client(request: Request) -> Client:
@@ -90,8 +95,11 @@ def endpoint(
     async def answer(request: Request) -> Response:
         handler = table.get(request.method)
         if handler is not None:
-            with act_as(_origin(request)):
-                return await handler(request)
+            try:
+                with act_as(_origin(request)):
+                    return await handler(request)
+            except BodyCut:
+                return Response(status_code=408)
         options = request.method == "OPTIONS"
         response = Response(status_code=204) if options else not_allowed(request, allowed)
         response.headers["allow"] = ", ".join(allowed)
@@ -136,15 +144,19 @@ def shadowed_paths(routes: Iterable[Route], prefixes: Iterable[str]) -> list[str
 
 
 async def body(request: Request, limit: int = BODY_LIMIT_BYTES) -> bytes:
-    """The whole body. Raises BodyTooLarge before more than `limit` bytes are kept."""
+    """The whole body. Raises BodyTooLarge before more than `limit` bytes are kept, and BodyCut,
+    which only `endpoint` catches."""
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
         raise BodyTooLarge
     kept = bytearray()
-    async for chunk in request.stream():
-        kept += chunk
-        if len(kept) > limit:
-            raise BodyTooLarge
+    try:
+        async for chunk in request.stream():
+            kept += chunk
+            if len(kept) > limit:
+                raise BodyTooLarge
+    except ClientDisconnect:
+        raise BodyCut from None
     return bytes(kept)
 
 
