@@ -22,7 +22,7 @@ IDENTITY_NAMES = frozenset(
     b" x-forwarded-access-token"
     b" x-auth-username x-auth-userid x-auth-email x-auth-groups x-auth-roles x-auth-subject"
     b" x-auth-audience x-auth-expiresin"
-    b" x-userinfo sm-user iv-user".split()
+    b" x-userinfo sm-user iv-user wl-proxy-client-cert".split()
 )
 IDENTITY_PREFIXES = (
     b"remote-",
@@ -55,6 +55,9 @@ IDENTITY_PREFIXES = (
 # Gunicorn takes what SCRIPT_NAME says off the path of a request from its own host.
 FORWARDING_NAMES = frozenset(
     b"forwarded x-real-ip x-client-ip x-cluster-client-ip true-client-ip x-original-forwarded-for"
+    b" cf-connecting-ip cf-connecting-ipv6 cf-pseudo-ipv4 fastly-client-ip fly-client-ip"
+    b" x-azure-clientip x-azure-socketip x-appengine-user-ip proxy-client-ip wl-proxy-client-ip"
+    b" wl-proxy-ssl"
     b" x-original-url x-original-uri x-original-host x-original-method x-rewrite-url"
     b" x-request-id x-http-host-override x-host x-url-scheme x-scheme front-end-https"
     b" client-ip script-name path-info x-script-name x-envoy-original-path".split()
