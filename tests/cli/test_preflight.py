@@ -94,6 +94,18 @@ def test_a_file_that_cannot_be_used_is_found_by_the_check(
     assert "gone" in line or key == ("data_dir",)
 
 
+@pytest.mark.parametrize("key", MISSING, ids=".".join)
+@pytest.mark.parametrize("command", ["config check", "serve"])
+def test_a_path_that_the_system_refuses_is_an_error_and_no_traceback(
+    tmp_path: Path, key: tuple[str, ...], command: str
+) -> None:
+    too_long = "x" * 300
+    text = written(tmp_path, MISSING[key]).read_text()
+    file = tmp_path / "doorward.yaml"
+    file.write_text(text.replace("gone", too_long).replace("doorward.yaml", too_long))
+    assert any(too_long in line or key[-1] in line for line in told(command, file))
+
+
 def test_check_and_serve_tell_all_at_once_and_the_same(tmp_path: Path) -> None:
     keys = [("htpasswd",), ("secret_files",), ("pages", "logo"), ("audit", "file")]
     faulty = [*(MISSING[key] for key in keys), {"routes": [{"maintenance": "gone.html"}]}]

@@ -78,7 +78,7 @@ def _explain_unusable(listen: Listen) -> str | None:
 def _explain_unusable_path(path: Path) -> str | None:
     """Why there can be no socket at this path, and what to do."""
     directory = path.parent
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         return f"there is no directory {directory}; create it or choose another"
     if os.path.lexists(path) and not path.is_socket():
         return "another file has this name; choose another or move it away"

@@ -52,15 +52,23 @@ class InvalidSettings(Exception):
 
 
 def run_checks(checks: Iterable[Callable[[_Checked], object]], value: _Checked) -> None:
-    """Call every check with the value. Raises InvalidSettings with the errors of all of them."""
+    """Call every check with the value. Raises InvalidSettings with the errors of all of them. A
+    path that the system refuses, such as one that is too long, is an error too."""
     faults: dict[Fault, None] = {}  # an ordered set: two checks may find the same error
     for check in checks:
         try:
             check(value)
         except InvalidSettings as invalid:
             faults |= dict.fromkeys(invalid.faults)
+        except OSError as error:
+            faults[_explain_path(error)] = None
     if faults:
         raise InvalidSettings(faults)
+
+
+def _explain_path(error: OSError) -> Fault:
+    message = f"{error.filename} cannot be used: {error.strerror}"
+    return Fault("", None, message, "name another path, or give Doorward's user access to it")
 
 
 class Wrong(ValueError):

@@ -245,7 +245,7 @@ def _data_left_behind(settings: Settings, directory: Path) -> Wrong | None:
 
 
 def _holds_data(directory: Path) -> bool:
-    return any((directory / name).exists() for name in ("doorward.db", "doorward.key"))
+    return any(os.path.exists(directory / name) for name in ("doorward.db", "doorward.key"))
 
 
 def _is_missing(error: ErrorDetails) -> bool:
