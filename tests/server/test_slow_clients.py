@@ -199,9 +199,11 @@ def flood(wire: Wire) -> None:
             wire.send(b"x" * 65536)
 
 
-def test_a_client_that_reads_nothing_is_given_up(stage: Stage) -> None:
+@pytest.mark.parametrize("asked", [(), ("Connection: Upgrade", "Upgrade: echo/1")])
+def test_a_client_that_reads_nothing_is_given_up(stage: Stage, asked: tuple[str, ...]) -> None:
+    """Also if it asked for an upgrade and gets an ordinary answer."""
     with stage.playing(flood) as act, act.client(receive_buffer=4096) as client:
-        client.send(act.request())
+        client.send(act.request(*asked))
         until(act.origin.is_done)
 
 

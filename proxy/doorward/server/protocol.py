@@ -229,7 +229,8 @@ class Protocol(asyncio.Protocol):
     def awaits_reader(self) -> bool:
         if self.transport.is_closing():
             return True
-        return self.flow.write_paused and self.transport.get_protocol() is self
+        running = self.pipeline.running
+        return self.flow.write_paused and (running is None or running.tunnel is None)
 
     def pause_writing(self) -> None:
         self.flow.pause_writing()
