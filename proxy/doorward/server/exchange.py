@@ -143,6 +143,17 @@ class Exchange:
         self.taker = taker
         self.give_more()
 
+    def pass_on(self, piece: Piece) -> bool:
+        """Give the taker a piece at once, which others follow. False if it is not its turn, or
+        nobody takes it now."""
+        taker = self.taker
+        if taker is None or self._pieces or not taker.is_ready:
+            return False
+        taker.take(piece, more=True)
+        if not taker.is_ready:
+            self.flow.pause_reading()
+        return True
+
     def give_more(self) -> None:
         """Give the taker what has come of the body, and read more when it is ready for that."""
         taker = self.taker

@@ -114,6 +114,9 @@ class Pipeline:
     def receive(self, data: bytes) -> None:
         """Read the requests in `data`, or keep them until it is their turn."""
         parser = self.parser
+        if not self.kept and parser.pass_on(data):
+            self._timers.note_body()
+            return
         if self.kept or (self._flow.write_paused and not parser.in_message):
             self._keep(data)
             return

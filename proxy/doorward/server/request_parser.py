@@ -156,6 +156,14 @@ class RequestParser:
         self.in_message, self._raw_left = True, int(head.content_length)
         return exchange
 
+    def pass_on(self, piece: bytes) -> bool:
+        """Give a piece in the middle of a counted body to its taker, if that has all before it and
+        is ready. Most pieces of large bodies need nothing else."""
+        if len(piece) >= self._raw_left or not cast(Exchange, self.last).pass_on(piece):
+            return False
+        self._raw_left -= len(piece)
+        return True
+
     def take_counted(self, data: Piece) -> bytes:
         """Take the next piece of a counted body, and return what came behind it."""
         piece = data if len(data) <= self._raw_left else data[: self._raw_left]
