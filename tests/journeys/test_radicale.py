@@ -6,6 +6,7 @@ with which Radicale answers a refused client.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -281,10 +282,14 @@ def test_the_script_of_the_example_leaves_neither_program_behind(
     command = ["env", "--default-signal=INT", str(EXAMPLE / "run.sh")]
     with subprocess.Popen(command, env=environ, start_new_session=True) as script:
         files = [tmp_path / "doorward.pid", tmp_path / "python3.pid"]
-        until(lambda: all(file.exists() for file in files), "for both programs to start")
-        script.send_signal(number)
-        script.wait(PATIENCE_S)
-        until(lambda: not any(map(is_running, files)), "for both programs to end")
+        try:
+            until(lambda: all(file.exists() for file in files), "for both programs to start")
+            script.send_signal(number)
+            script.wait(PATIENCE_S)
+            until(lambda: not any(map(is_running, files)), "for both programs to end")
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # they have ended as they should
+                os.killpg(script.pid, signal.SIGKILL)
 
 
 def is_running(file: Path) -> bool:
