@@ -44,7 +44,7 @@ def live(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.fspath(folder))
         patch.syspath_prepend(os.fspath(folder))
-        access = {"decide": "policy_of_a_deployment:decide"}
+        access = {"decide": "policy_of_a_deployment:decide", "decide_timeout": "1h"}
         yield deploy(application.url, server=request.param, access=access)
 
 

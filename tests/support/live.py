@@ -36,6 +36,9 @@ PASSWORD = "correct horse battery staple"
 CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 
 
+# A client of a test may connect, and then wait for a command before it says something.
+PATIENT_LIMITS = {"header_timeout": "1h", "body_timeout": "1h"}
+
 # Below the ephemeral ports, so that no connection takes a free port in the meantime. Concurrent
 # test processes begin far apart.
 PORTS = range(10_240, 32_000)
@@ -62,13 +65,14 @@ class Live:
         self.server: str = values.pop("server", OWN)
         self.port, self.admin_port = free_port(), free_port()
         self.place: Place = ("127.0.0.1", self.port)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "listen": f"127.0.0.1:{self.port}",
             "admin_listen": f"127.0.0.1:{self.admin_port}",
             "data_dir": str(folder / "data"),
             "routes": [{"upstream": upstream}],
             "dialects": {"xhr": {}},
         } | values
+        self.settings["limits"] = PATIENT_LIMITS | self.settings.get("limits", {})
         self.config = folder / "doorward.yaml"
         self.config.write_text(yaml.safe_dump(self.settings))
         self.log = folder / "server.log"
