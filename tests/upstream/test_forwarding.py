@@ -15,7 +15,7 @@ from tests.support.wire import Wire, read_body, values_of
 MIB = 1 << 20
 # More than two connections buffer with the usual settings of kernels: 32 MiB to read, 4 to write.
 KERNEL_BYTES = 128 * MIB
-HASTY = {"response": "1s", "idle": "1s"}  # for origins that say nothing
+HASTY = {"response": "1s", "idle": "4s"}  # for origins that say nothing
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -256,13 +256,13 @@ def test_silence_in_mid_answer_is_a_cut(stage: Stage) -> None:
 def test_a_slow_answer_that_goes_on_is_not_silent(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
-        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
-        for _ in range(5):
-            time.sleep(0.5)  # the test is about the silence
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
+        for _ in range(20):
+            time.sleep(0.25)  # the test is about the silence
             wire.send(b"x")
 
     with stage.playing(script, hasty=True) as act:
-        assert act.ask().body == b"x" * 5
+        assert act.ask().body == b"x" * 20
 
 
 def test_a_client_that_stops_sending_its_body_is_given_up(stage: Stage) -> None:
