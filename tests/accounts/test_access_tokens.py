@@ -37,7 +37,7 @@ def parts_of(token: str) -> list[Any]:
     return [base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode() for text in texts]
 
 
-async def test_a_token_reads_as_the_documented_ones_do(core: Core) -> None:
+async def test_a_token_has_the_documented_header_and_claims(core: Core) -> None:
     await core.add()
     session = (await core.login()).session
     token = TOKENS.issue(session, 3600.0, NOW + 0.75)
@@ -50,7 +50,7 @@ async def test_a_token_reads_as_the_documented_ones_do(core: Core) -> None:
     assert (read.session, read.user) == (session.id, session.user.number)
 
 
-async def test_a_token_counts_from_its_second_to_its_end(core: Core) -> None:
+async def test_a_token_is_valid_from_its_issue_to_its_expiry(core: Core) -> None:
     """CVE-2025-64708: an expired token is still recognized as ours, but invalid, without leeway."""
     await core.add()
     token = TOKENS.read(TOKENS.issue((await core.login()).session, 60.9, NOW).encode())
@@ -120,7 +120,7 @@ def test_no_changed_byte_is_accepted() -> None:
         assert TOKENS.read(token[:at] + other + token[at + 1 :]) is None
 
 
-def test_a_token_that_was_read_before_is_not_valid_under_other_keys() -> None:
+def test_a_cached_token_is_invalid_after_a_change_of_keys() -> None:
     keys = Keys((b"k" * 32,))
     tokens, value = AccessTokens(keys), signed().encode()
     assert tokens.read(value) is not None
@@ -128,7 +128,7 @@ def test_a_token_that_was_read_before_is_not_valid_under_other_keys() -> None:
     assert tokens.read(value) is None
 
 
-def test_memory_of_read_tokens_is_bounded() -> None:
+def test_the_cache_of_tokens_is_bounded() -> None:
     tokens = AccessTokens(KEYS)
     for number in range(READ_LIMIT + 5):
         assert tokens.read(signed(CLAIMS | {"sub": number}).encode()) is not None

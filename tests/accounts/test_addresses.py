@@ -28,7 +28,7 @@ def addresses(core: Core) -> Addresses:
     return Addresses(core.users, core.second_factors, core.mailbox, KEYS)
 
 
-async def test_the_code_makes_the_address_the_user_s(core: Core, addresses: Addresses) -> None:
+async def test_the_mailed_code_verifies_the_new_address(core: Core, addresses: Addresses) -> None:
     await core.add(emails=[Email("old@example.com", True)])
     session = (await core.login()).session
     asked = await addresses.begin(session, " New@Example.com ", NOW)
@@ -39,9 +39,7 @@ async def test_the_code_makes_the_address_the_user_s(core: Core, addresses: Addr
     assert (await core.users.get("new@example.com")).id == user.id
 
 
-async def test_a_wrong_code_a_late_one_and_another_sessions_are_nothing(
-    core: Core, addresses: Addresses
-) -> None:
+async def test_wrong_late_and_foreign_codes_are_refused(core: Core, addresses: Addresses) -> None:
     """CVE-2025-52553: a proof that was not bound to the session that requested it."""
     await core.add()
     mine, other = (await core.login()).session, (await core.login()).session
@@ -81,7 +79,7 @@ async def test_taken_and_invalid_values_are_refused(core: Core, addresses: Addre
         await addresses.confirm(session, asked, core.mailbox.sent[-1][1], NOW)
 
 
-async def test_nobody_mails_the_world_through_a_session(core: Core, addresses: Addresses) -> None:
+async def test_mails_per_session_are_limited(core: Core, addresses: Addresses) -> None:
     await core.add()
     session = (await core.login()).session
     for number in range(MAILS):
@@ -93,7 +91,7 @@ async def test_nobody_mails_the_world_through_a_session(core: Core, addresses: A
     await addresses.begin(session, "later@example.com", NOW + PER_S)
 
 
-async def test_without_a_mail_server_or_a_row_of_one_s_own_nothing_changes(core: Core) -> None:
+async def test_an_address_cannot_change_without_a_mail_server(core: Core) -> None:
     user = await core.add()
     session = (await core.login()).session
     silent = Addresses(core.users, core.second_factors, None, KEYS)
@@ -102,7 +100,7 @@ async def test_without_a_mail_server_or_a_row_of_one_s_own_nothing_changes(core:
         await silent.begin(session, "a@example.com", NOW)
 
 
-async def test_the_file_says_what_the_address_of_its_users_is(
+async def test_a_user_of_the_configuration_file_cannot_change_its_address(
     core: Core, addresses: Addresses
 ) -> None:
     await core.add()

@@ -56,14 +56,14 @@ def test_a_token_is_recognized_by_its_form() -> None:
         assert read_text(wrong.encode()) is None
 
 
-def test_a_slip_in_a_token_is_noticed_without_a_look_at_storage() -> None:
+def test_a_mistyped_token_is_refused_without_a_query() -> None:
     text = str(new_text())
     for at in range(len(text)):
         other = "a" if text[at] != "a" else "b"
         assert read_text((text[:at] + other + text[at + 1 :]).encode()) is None
 
 
-def test_the_kept_hash_is_of_no_use_without_the_key_or_in_another_row() -> None:
+def test_a_stored_hash_is_bound_to_its_key_and_row() -> None:
     text, old, new = new_text(), b"o" * 32, b"n" * 32
     digest = TokenHashes(Keys((old,))).make(text)
     assert TokenHashes(Keys((old,))).matches(text, digest)
@@ -72,7 +72,7 @@ def test_the_kept_hash_is_of_no_use_without_the_key_or_in_another_row() -> None:
     assert not TokenHashes(Keys((old,))).matches(replace(text, id=new_text().id), digest)
 
 
-async def test_a_token_stands_for_its_user_at_a_level_of_its_own(core: Core) -> None:
+async def test_a_token_identifies_its_user_at_the_token_level(core: Core) -> None:
     await core.add(groups=("wiki",))
     made = await make(core, scope=TokenScope(("/wiki",), ("GET",), ("192.0.2.0/24",)))
     found = await core.api_tokens.find(made.text.encode(), None, CLIENT, NOW)
@@ -132,7 +132,7 @@ async def test_a_ban_suspends_tokens_and_disabling_ends_them(core: Core) -> None
     assert await find(core, made.text) == (False, True)
 
 
-async def test_a_user_gone_from_its_directory_has_no_token(core: Core) -> None:
+async def test_a_token_of_a_user_removed_from_its_directory_is_invalid(core: Core) -> None:
     core.directory.keep("Dora")
     await core.users.sync(NOW)
     made = await make(core, "dora")
@@ -141,7 +141,7 @@ async def test_a_user_gone_from_its_directory_has_no_token(core: Core) -> None:
     assert await find(core, made.text) == (False, True)
 
 
-async def test_a_revoked_token_opens_nothing_and_is_no_failure(core: Core) -> None:
+async def test_a_revoked_token_is_invalid_but_counts_as_no_failure(core: Core) -> None:
     await core.add()
     made, other = await make(core), await make(core)
     await core.api_tokens.revoke(made.token.id, actor=OWNER, now=NOW)
@@ -156,7 +156,7 @@ async def test_a_revoked_token_opens_nothing_and_is_no_failure(core: Core) -> No
     assert await find(core, other.text) == (False, True)
 
 
-async def test_basic_names_the_user_of_the_token(core: Core) -> None:
+async def test_basic_credentials_must_name_the_token_user(core: Core) -> None:
     await core.add("Älice", emails=[Email("alice@example.com", True), Email("a@b.org", False)])
     await core.add("bob")
     made = await make(core, "älice")
@@ -167,7 +167,7 @@ async def test_basic_names_the_user_of_the_token(core: Core) -> None:
         assert await find(core, made.text, name=raw) == (False, False)
 
 
-async def test_wrong_tokens_lock_their_network_and_never_a_right_token(core: Core) -> None:
+async def test_wrong_tokens_lock_their_network_but_not_right_tokens(core: Core) -> None:
     await core.add()
     made = await make(core)
     for number in range(LIMITS.network_attempts):
@@ -193,7 +193,7 @@ async def test_a_wrong_token_costs_no_hash_of_a_password(
     assert await find(core, str(new_text())) == (False, False)
 
 
-async def test_a_new_key_takes_over_as_tokens_are_used(core: Core) -> None:
+async def test_a_used_token_is_hashed_again_under_the_new_key(core: Core) -> None:
     await core.add()
     made = await make(core)
     core.api_tokens._hashes = TokenHashes(Keys((b"n" * 32, b"k" * 32)))
@@ -202,7 +202,7 @@ async def test_a_new_key_takes_over_as_tokens_are_used(core: Core) -> None:
     assert await find(core, made.text) == (True, True)
 
 
-async def test_only_the_owner_of_the_machine_makes_tokens_for_others(core: Core) -> None:
+async def test_a_super_admin_cannot_create_tokens_for_others(core: Core) -> None:
     boss = await core.add("boss", super_admin=True)
     user = await core.add()
     with pytest.raises(NotPermitted):
@@ -210,7 +210,7 @@ async def test_only_the_owner_of_the_machine_makes_tokens_for_others(core: Core)
     assert core.token_rows.rows == {}
 
 
-async def test_a_user_makes_tokens_in_a_session_that_proves_them_to_be_there(core: Core) -> None:
+async def test_creating_a_token_requires_recent_proof(core: Core) -> None:
     await core.add()
     session = (await core.login()).session
     made = await core.api_tokens.make_token(session, NewToken("phone"), now=NOW)
@@ -223,7 +223,7 @@ async def test_a_user_makes_tokens_in_a_session_that_proves_them_to_be_there(cor
             await core.api_tokens.make_token(session, NewToken("phone"), now=NOW)
 
 
-async def test_a_user_sees_and_ends_own_tokens_alone(core: Core) -> None:
+async def test_a_user_sees_and_revokes_only_own_tokens(core: Core) -> None:
     alice, bob = await core.add(), await core.add("bob")
     mine, other = await make(core), await make(core, "bob")
     assert [t.id for t in await core.api_tokens.list(alice, NOW)] == [mine.token.id]
@@ -238,7 +238,7 @@ async def test_a_user_sees_and_ends_own_tokens_alone(core: Core) -> None:
     assert await find(core, other.text) == (True, True) and bob
 
 
-async def test_an_administrator_sees_everybodys(core: Core) -> None:
+async def test_an_administrator_sees_all_tokens(core: Core) -> None:
     admin = await core.add("admin", roles=[ADMIN])
     await core.add()
     made = [(await make(core)).token.id for _ in range(5)]
@@ -267,7 +267,7 @@ async def test_an_administrator_sees_everybodys(core: Core) -> None:
         (NewToken("phone", TokenScope(admin="read")), "administrators"),
     ],
 )
-async def test_what_cannot_be_is_refused_with_a_sentence(
+async def test_invalid_token_attributes_are_refused_with_a_message(
     core: Core, new: NewToken, says: str
 ) -> None:
     user = await core.add()
@@ -276,7 +276,7 @@ async def test_what_cannot_be_is_refused_with_a_sentence(
     assert core.token_rows.rows == {}
 
 
-async def test_scopes_are_kept_in_the_form_in_which_they_are_compared(core: Core) -> None:
+async def test_scopes_are_stored_normalised(core: Core) -> None:
     await core.add()
     scope = TokenScope(
         ("/wiki/", "Wiki.Example.com/a", "*.example.com/"), ("GET", "GET"), ("192.0.2.1",)
@@ -287,7 +287,7 @@ async def test_scopes_are_kept_in_the_form_in_which_they_are_compared(core: Core
     )
 
 
-async def test_a_user_has_only_so_many(core: Core) -> None:
+async def test_tokens_per_user_are_limited(core: Core) -> None:
     await core.add()
     made = [await make(core) for _ in range(MOST_PER_USER)]
     with pytest.raises(InvalidToken):
@@ -296,7 +296,7 @@ async def test_a_user_has_only_so_many(core: Core) -> None:
     await make(core)
 
 
-async def test_the_last_use_is_seen_and_old_tokens_are_forgotten(core: Core) -> None:
+async def test_the_last_use_is_recorded_and_expired_tokens_are_purged(core: Core) -> None:
     user = await core.add()
     made = await make(core, life_s=50.0)
     await core.api_tokens.touch([TokenUse(made.token.number, NOW + 9, "192.0.2.9", "git/2")])

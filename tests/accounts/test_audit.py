@@ -65,7 +65,7 @@ async def story(core: Core) -> list[str]:
     ]
 
 
-async def test_every_act_is_recorded_once_and_no_secret_ever(core: Core) -> None:
+async def test_every_event_is_recorded_once_without_secrets(core: Core) -> None:
     secrets = await story(core)
     kinds = core.audit_log.kinds()
     told = {kind: kinds.count(kind) for kind in set(kinds)}
@@ -92,7 +92,7 @@ async def test_every_act_is_recorded_once_and_no_secret_ever(core: Core) -> None
     assert not [secret for secret in secrets if secret in text]
 
 
-async def test_a_login_says_who_from_where_and_which_session(core: Core) -> None:
+async def test_a_login_record_has_user_address_and_session(core: Core) -> None:
     await core.add("Alice")
     with act_as(Origin("", "203.0.113.9", "request-7")):
         opened = await core.login("ALICE", kind="xhr")
@@ -118,7 +118,7 @@ async def test_a_login_says_who_from_where_and_which_session(core: Core) -> None
         ("alice", "x" * 5000, "Alice", "too_long"),
     ],
 )
-async def test_a_failure_says_why_and_names_only_users(
+async def test_a_failed_login_record_has_the_reason_and_only_existing_users(
     core: Core, name: str, password: str, subject: str, detail: str
 ) -> None:
     await core.add("Alice")
@@ -139,7 +139,7 @@ async def test_a_replaced_session_is_recorded_with_the_login(core: Core) -> None
     ]
 
 
-async def test_a_lock_out_of_a_network_names_nobody(core: Core) -> None:
+async def test_a_network_lock_out_names_no_user(core: Core) -> None:
     await core.add()
     for number in range(49):
         attempt = await core.regulation.begin(f"name{number}", None, CLIENT.address, NOW)
@@ -151,7 +151,9 @@ async def test_a_lock_out_of_a_network_names_nobody(core: Core) -> None:
     assert (locked.kind, locked.subject, locked.detail) == (Kind.LOCKED_OUT, "", "network")
 
 
-async def test_who_acts_is_the_one_named_then_the_origin_then_the_sessions_user(core: Core) -> None:
+async def test_the_actor_is_the_named_user_then_the_origin_then_the_session_user(
+    core: Core,
+) -> None:
     alice, bob = await core.add("alice"), await core.add("bob")
     session = (await core.login()).session
     assert build_event(Kind.SESSION_ENDED, NOW, session=session).actor == "alice"
@@ -162,7 +164,7 @@ async def test_who_acts_is_the_one_named_then_the_origin_then_the_sessions_user(
     assert build_event(Kind.USER_BANNED, NOW, subject=alice).actor == ""
 
 
-async def test_a_failure_that_cannot_be_recorded_is_not_answered_as_one(core: Core) -> None:
+async def test_a_failed_login_that_cannot_be_recorded_is_a_storage_error(core: Core) -> None:
     await core.add()
     core.audit_log.silent = True
     with pytest.raises(StorageUnavailable):

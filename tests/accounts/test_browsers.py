@@ -38,7 +38,7 @@ async def noted(core: Core, factors: SecondFactors) -> str:
     return note
 
 
-async def test_a_login_with_the_note_needs_no_code_and_has_given_none(
+async def test_a_login_with_the_cookie_is_full_but_has_no_fresh_factor(
     core: Core, factors: SecondFactors
 ) -> None:
     note = await noted(core, factors)
@@ -48,7 +48,9 @@ async def test_a_login_with_the_note_needs_no_code_and_has_given_none(
     assert (await core.login(pending=True)).session.level == "pending"
 
 
-async def test_the_note_is_no_code_for_a_new_password(core: Core, factors: SecondFactors) -> None:
+async def test_the_cookie_does_not_replace_the_code_of_a_password_change(
+    core: Core, factors: SecondFactors
+) -> None:
     """CVE-2026-54730: with a second factor, a change of password requires a code; a remembered
     browser may be stolen."""
     note = await noted(core, factors)
@@ -60,7 +62,9 @@ async def test_the_note_is_no_code_for_a_new_password(core: Core, factors: Secon
 
 
 @pytest.mark.parametrize("change", [0, 4, 10, -1])
-async def test_a_forged_note_is_nothing(core: Core, factors: SecondFactors, change: int) -> None:
+async def test_a_forged_cookie_has_no_effect(
+    core: Core, factors: SecondFactors, change: int
+) -> None:
     note = await noted(core, factors)
     letters = list(note)
     letters[change] = "A" if letters[change] != "A" else "B"
@@ -68,7 +72,9 @@ async def test_a_forged_note_is_nothing(core: Core, factors: SecondFactors, chan
         assert (await core.login(pending=True, browser=forged)).session.level == "pending"
 
 
-async def test_it_runs_out_and_the_setting_shortens_it(core: Core, factors: SecondFactors) -> None:
+async def test_the_cookie_expires_and_the_setting_can_shorten_it(
+    core: Core, factors: SecondFactors
+) -> None:
     note = await noted(core, factors)
     user = await core.users.get("alice")
     assert await factors.knows_browser(user, note, NOW + DAY_S - 1)
@@ -79,7 +85,7 @@ async def test_it_runs_out_and_the_setting_shortens_it(core: Core, factors: Seco
     assert Browsers(KEYS, None).note(user, 1, NOW) is None
 
 
-async def test_it_is_nothing_to_somebody_else_or_under_another_key(
+async def test_the_cookie_is_invalid_for_another_user_or_key(
     core: Core, factors: SecondFactors
 ) -> None:
     note = await noted(core, factors)
@@ -114,7 +120,7 @@ async def reset(core: Core) -> None:
 
 
 @pytest.mark.parametrize("change", [password, ban, email, reset])
-async def test_it_is_ended_by(
+async def test_the_cookie_is_invalid_after(
     core: Core, factors: SecondFactors, change: Callable[[Core], Awaitable[None]]
 ) -> None:
     note = await noted(core, factors)

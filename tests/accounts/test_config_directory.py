@@ -16,7 +16,7 @@ def user(username: str, **more: object) -> ConfigUser:
     return ConfigUser.model_validate({"username": username, "password_hash": HASH} | more)
 
 
-def test_an_entry_is_what_the_file_says() -> None:
+def test_an_entry_has_the_attributes_of_the_file() -> None:
     directory = ConfigDirectory(
         [user("Admin", email="Admin@example.com", groups=["a"], roles=["r"], super_admin=True)]
     )
@@ -38,7 +38,7 @@ def test_an_entry_is_what_the_file_says() -> None:
         [user("alice", email="x@example.com"), user("x@example.com")],
     ],
 )
-def test_two_users_do_not_share_a_name_or_address(users: list[ConfigUser]) -> None:
+def test_two_users_cannot_share_a_name_or_address(users: list[ConfigUser]) -> None:
     with pytest.raises(NameTaken):
         ConfigDirectory(users)
 

@@ -45,7 +45,7 @@ EXPLORER = f"Mozilla/5.0 ({OLDER}; WOW64; Trident/7.0; rv:11.0) like Gecko"
         ("", "- - -; OS: -; Phone: false"),
     ],
 )
-def test_the_information_is_what_datepolls_own_client_says(user_agent: str, said: str) -> None:
+def test_the_description_is_the_one_of_the_datepoll_client(user_agent: str, said: str) -> None:
     assert describe_agent(user_agent) == said
 
 
@@ -66,7 +66,7 @@ def test_a_device_has_a_type_a_name_and_versions(user_agent: str, seen: Device) 
     assert parse_device(user_agent) == seen
 
 
-def test_apps_are_told_by_how_they_name_themselves() -> None:
+def test_apps_are_recognized_by_their_user_agent() -> None:
     assert parse_device("RC Mobile; ios 17.1; v4.43.0 (1)").type == "mobile-app"
     assert parse_device(f"{CHROME} Electron/25.8").type == "desktop-app"
 
@@ -78,6 +78,6 @@ def test_the_version_is_the_first_three_numbers() -> None:
 
 
 @given(st.text(max_size=512))
-def test_nothing_in_a_user_agent_is_an_error(user_agent: str) -> None:
+def test_any_user_agent_can_be_parsed(user_agent: str) -> None:
     assert parse_device(user_agent).type
     assert describe_agent(user_agent)

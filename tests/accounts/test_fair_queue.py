@@ -57,7 +57,7 @@ async def test_networks_take_turns() -> None:
     assert places.order == ["a0", "a1", "b0", "a2", "b1", "a3"]
 
 
-async def test_networks_within_a_wider_one_take_its_turns() -> None:
+async def test_networks_within_a_wider_one_share_its_turns() -> None:
     places = Places()
     tasks = await places.all([(f"w{n}", "wide", f"narrow{n}") for n in range(9)] + [("x", "x")])
     tasks += await places.all([("late", "wide", "narrow8")])
@@ -68,7 +68,7 @@ async def test_networks_within_a_wider_one_take_its_turns() -> None:
     assert places.order[-1] == "late", "the second of its network comes after the first of others"
 
 
-async def test_a_full_queue_is_full_for_those_who_filled_it() -> None:
+async def test_a_full_queue_refuses_the_network_that_filled_it() -> None:
     places = Places(waiting=4)
     tasks = await places.all([("in", "a"), *((f"a{n}", "a") for n in range(5))])
     assert places.refused == ["a4"]
@@ -215,7 +215,7 @@ def attempts(core: Core) -> Sequence[object]:
     return rows
 
 
-def test_how_long_a_failure_takes_is_measured() -> None:
+def test_the_duration_of_a_failed_login_is_measured() -> None:
     now = [0.0]
     passwords = Passwords(threads=1, timer=lambda: now[0])
 

@@ -72,7 +72,7 @@ HASHES = {
 
 
 @pytest.mark.parametrize(("stored", "scheme"), HASHES.items(), ids=HASHES.values())
-async def test_an_imported_hash_verifies_once_and_is_ours_then(
+async def test_an_imported_hash_is_replaced_after_it_verifies(
     passwords: Passwords, stored: str, scheme: str
 ) -> None:
     assert imported.get_scheme(stored) == scheme
@@ -122,7 +122,7 @@ async def test_every_failure_costs_the_same_with_imported_hashes(
 
 
 @pytest.mark.parametrize("wrong", ["wrong", "w" * 1000, "wro\u0302ng", PasswordDigest("0" * 64)])
-async def test_a_decoy_is_given_the_password_that_was_presented(
+async def test_a_decoy_hashes_the_presented_password(
     wrong: Password, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SHA-crypt and apr1 take longer for a longer password: 4,096 bytes took 177 ms for a user with
@@ -149,7 +149,7 @@ async def test_a_decoy_is_given_the_password_that_was_presented(
     assert all(one == spent[0] for one in spent)
 
 
-def test_the_work_of_one_sha_crypt_hash_is_bounded_whatever_it_says(
+def test_the_work_of_a_sha_crypt_hash_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = replace(imported.KINDS["sha512-crypt"], verify=lambda password, stored: True)
@@ -166,7 +166,7 @@ def test_the_work_of_one_sha_crypt_hash_is_bounded_whatever_it_says(
         assert imported.matches(stored, "sha512-crypt", "x" * length) == is_hashed, (rounds, length)
 
 
-async def test_bcrypt_reads_72_bytes_as_its_makers_did(passwords: Passwords) -> None:
+async def test_bcrypt_reads_only_72_bytes(passwords: Passwords) -> None:
     stored = bcrypt.hashpw(b"a" * 72, bcrypt.gensalt(4)).decode()
     scheme = imported.get_scheme(stored)
     assert (await passwords.verify(stored, scheme, "a" * 72 + "and more")).ok
@@ -198,7 +198,7 @@ def test_an_unknown_kind_of_hash_is_refused(stored: str) -> None:
         pbkdf2("sha1", 1).replace("$1$", "$99999999$"),
     ],
 )
-def test_a_hash_that_would_stop_all_logins_is_refused(stored: str) -> None:
+def test_a_hash_that_is_too_expensive_is_refused(stored: str) -> None:
     with pytest.raises(InvalidHash, match="too much"):
         imported.get_scheme(stored)
     name = next(name for name, kind in imported.KINDS.items() if kind.form.fullmatch(stored))
@@ -212,7 +212,7 @@ def test_a_damaged_hash_matches_nothing() -> None:
 
 
 @pytest.mark.usefixtures("full_price")
-async def test_a_hash_that_was_made_here_for_a_file_is_good_after_an_import() -> None:
+async def test_a_hash_from_a_doorward_file_verifies_after_an_import() -> None:
     pool = Passwords(threads=1)
     try:
         stored = (await pool.new(PASSWORD)).hash

@@ -80,7 +80,7 @@ async def test_a_known_browser_has_a_budget_of_the_same_size(core: Core) -> None
     assert (await core.login(known=note, now=NOW + 300)).session.level == "full"
 
 
-async def test_many_notes_are_one_budget(core: Core) -> None:
+async def test_all_cookies_of_a_user_share_one_budget(core: Core) -> None:
     """Collecting cookies by logging in repeatedly gives no additional guesses."""
     await core.add()
     notes = [await known(core, now=NOW + number) for number in range(20)]
@@ -92,7 +92,7 @@ async def test_many_notes_are_one_budget(core: Core) -> None:
         assert isinstance(await refusal_of(core, known=note, now=NOW + 20), LockedOut)
 
 
-async def test_a_right_password_starts_the_known_over_and_nobody_else(core: Core) -> None:
+async def test_a_right_password_resets_only_the_budget_of_known_browsers(core: Core) -> None:
     await core.add()
     note = await known(core)
     for _ in range(4):
@@ -113,7 +113,7 @@ async def test_an_unlock_reaches_known_browsers(core: Core) -> None:
     assert (await core.login(known=note)).session.level == "full"
 
 
-async def test_a_note_is_nothing_for_another_user(core: Core) -> None:
+async def test_a_cookie_has_no_effect_for_another_user(core: Core) -> None:
     await core.add()
     await core.add("mallory")
     mallorys = await known(core, "mallory")
@@ -124,7 +124,7 @@ async def test_a_note_is_nothing_for_another_user(core: Core) -> None:
 
 
 @pytest.mark.parametrize("change", [0, 4, 12, -1])
-async def test_a_forged_note_is_nothing(core: Core, change: int) -> None:
+async def test_a_forged_cookie_has_no_effect(core: Core, change: int) -> None:
     await core.add()
     letters = list(await known(core))
     letters[change] = "A" if letters[change] != "A" else "B"
@@ -135,7 +135,7 @@ async def test_a_forged_note_is_nothing(core: Core, change: int) -> None:
         assert isinstance(await refusal_of(core, known=forged), LockedOut), forged
 
 
-async def test_a_note_runs_out(core: Core) -> None:
+async def test_a_cookie_expires(core: Core) -> None:
     user = await core.add()
     note = await known(core)
     assert BROWSERS.recognises(note, user, NOW + KNOWN_S - 1)
@@ -154,7 +154,9 @@ async def ban(core: Core) -> None:
 
 
 @pytest.mark.parametrize("change", [password, ban])
-async def test_a_note_is_ended_by(core: Core, change: Callable[[Core], Awaitable[None]]) -> None:
+async def test_a_cookie_is_invalid_after(
+    core: Core, change: Callable[[Core], Awaitable[None]]
+) -> None:
     await core.add()
     note = await known(core)
     await change(core)
@@ -162,7 +164,7 @@ async def test_a_note_is_ended_by(core: Core, change: Callable[[Core], Awaitable
     assert isinstance(await refusal_of(core, known=note), LockedOut)
 
 
-async def test_a_changed_password_leaves_the_browser_known_in_which_that_was_done(
+async def test_the_browser_that_changes_the_password_stays_known(
     core: Core,
 ) -> None:
     await core.add()
@@ -173,7 +175,7 @@ async def test_a_changed_password_leaves_the_browser_known_in_which_that_was_don
     assert BROWSERS.recognises(note, await core.users.get("alice"), NOW)
 
 
-async def test_only_a_whole_login_makes_a_browser_known(core: Core) -> None:
+async def test_only_a_complete_login_makes_a_browser_known(core: Core) -> None:
     """Neither a password without the code nor a session that was stolen later."""
     user = await core.add()
     session = (await core.login()).session
@@ -184,7 +186,7 @@ async def test_only_a_whole_login_makes_a_browser_known(core: Core) -> None:
     assert pending.level == "pending" and BROWSERS.note(pending, NOW) is None
 
 
-async def test_a_note_does_without_no_second_factor(core: Core) -> None:
+async def test_a_known_browser_still_needs_the_second_factor(core: Core) -> None:
     user = await core.add()
     note = await known(core)
     await core.second_factors.adopt_totp(user, totp.new_secret(), NOW)

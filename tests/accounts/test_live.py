@@ -43,7 +43,7 @@ async def held(accounts: Accounts, clock: FixedClock, token: str) -> Session:
     return found.session
 
 
-async def test_a_session_that_was_ended_is_stale(accounts: Accounts, clock: FixedClock) -> None:
+async def test_an_ended_session_is_stale(accounts: Accounts, clock: FixedClock) -> None:
     mine, other = [await opened(accounts, clock, name) for name in ("alice", "bob")]
     session = await held(accounts, clock, mine.token)
     bobs = await held(accounts, clock, other.token)
@@ -53,7 +53,7 @@ async def test_a_session_that_was_ended_is_stale(accounts: Accounts, clock: Fixe
     assert accounts.live.peek(mine.token.encode(), clock()) is None
 
 
-async def test_a_change_of_the_user_makes_it_stale_and_it_is_read_again(
+async def test_a_session_is_read_again_after_a_change_to_its_user(
     accounts: Accounts, clock: FixedClock
 ) -> None:
     mine = await opened(accounts, clock, "alice")
@@ -75,7 +75,7 @@ async def test_a_session_for_which_there_is_no_room_is_stale(
     assert (first.stale, second.stale) == (True, False)
 
 
-async def test_of_two_ways_to_a_session_one_may_be_forgotten(
+async def test_a_session_stays_cached_while_one_carrier_remains(
     accounts: Accounts, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_module, "SESSIONS_LIMIT", 2)
@@ -88,7 +88,7 @@ async def test_of_two_ways_to_a_session_one_may_be_forgotten(
 
 
 @pytest.mark.parametrize("is_cached", [True, False])
-async def test_a_use_by_a_clock_that_was_ahead_prolongs_no_session(
+async def test_a_use_recorded_while_the_clock_was_ahead_extends_no_session(
     is_cached: bool, accounts: Accounts, clock: FixedClock
 ) -> None:
     user = await accounts.users.add("alice", "correct horse", now=clock())
@@ -142,7 +142,7 @@ async def forget(accounts: Accounts, clock: FixedClock) -> None:
 
 
 @pytest.mark.parametrize("drop", [end_all, forget])
-async def test_dropping_very_many_sessions_of_one_user_takes_a_few_looks_at_each(
+async def test_dropping_many_sessions_of_one_user_takes_linear_time(
     accounts: Accounts,
     clock: FixedClock,
     drop: Callable[[Accounts, FixedClock], Awaitable[None]],
@@ -164,7 +164,7 @@ async def test_dropping_very_many_sessions_of_one_user_takes_a_few_looks_at_each
     assert Credential.looks < 20 * len(many)
 
 
-async def test_news_that_come_in_several_parts_are_all_applied(
+async def test_revocations_read_in_several_batches_are_all_applied(
     accounts: Accounts, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_module, "READ_AT_ONCE", 2)

@@ -44,7 +44,7 @@ async def lock_out(core: Core, name: str = "alice") -> None:
 @pytest.mark.parametrize(
     ("name", "password"), [("alice", PASSWORD), ("alice", "wrong"), ("nobody", "wrong")]
 )
-async def test_right_wrong_and_unknown_are_locked_out_alike(
+async def test_a_lock_out_is_the_same_for_right_wrong_and_unknown_logins(
     core: Core, name: str, password: str
 ) -> None:
     await core.add()
@@ -59,7 +59,7 @@ async def test_right_wrong_and_unknown_are_locked_out_alike(
     assert core.audit_log.kinds().count(Kind.LOGIN) == 0
 
 
-async def test_an_attacker_elsewhere_keeps_nobody_out(core: Core) -> None:
+async def test_an_attacker_on_another_network_locks_nobody_out(core: Core) -> None:
     """CVE-2026-77561"""
     await core.add()
     for _ in range(7):
@@ -81,7 +81,7 @@ async def test_name_and_address_spend_one_budget(core: Core) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_a_name_and_an_address_of_one_user_are_refused_like_two_strangers(
+async def test_a_lock_out_does_not_link_a_name_to_its_address(
     seed: int, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the time of a lock-out, nor its duration, nor the number of hashes reveals that both
@@ -146,7 +146,7 @@ async def test_a_second_name_of_a_user_does_not_wait_for_the_first(
     await asyncio.gather(*tasks)
 
 
-async def test_what_a_lock_refused_is_one_record_once_it_is_over(core: Core) -> None:
+async def test_refusals_during_a_lock_are_recorded_once_when_it_ends(core: Core) -> None:
     await core.add()
     await lock_out(core)
     before = core.audit_log.kinds().count(Kind.LOGIN_FAILED)
@@ -160,7 +160,7 @@ async def test_what_a_lock_refused_is_one_record_once_it_is_over(core: Core) -> 
     assert [one.detail for one in ended] == ["30 more refused"]
 
 
-async def test_a_success_gives_the_budget_back(core: Core) -> None:
+async def test_a_successful_login_resets_the_budget(core: Core) -> None:
     await core.add()
     for _ in range(3):
         for _ in range(4):
@@ -176,7 +176,7 @@ async def test_unlocking_lets_the_user_in(core: Core) -> None:
     assert (await core.login()).session.user.username == "alice"
 
 
-async def test_a_right_password_that_may_not_log_in_is_no_failed_attempt(core: Core) -> None:
+async def test_a_right_password_without_permission_is_no_failed_attempt(core: Core) -> None:
     await core.add(must_change_password=True)
     for _ in range(7):
         assert isinstance(await refusal_of(core, "alice", PASSWORD), PasswordChangeRequired)
@@ -193,7 +193,7 @@ async def test_a_disabled_user_is_locked_out_like_a_wrong_password(core: Core) -
     assert isinstance(await refusal_of(core, "alice", PASSWORD), LockedOut)
 
 
-async def test_a_password_that_nobody_looked_at_is_no_attempt(
+async def test_a_password_that_was_not_checked_is_no_attempt(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await core.add()
@@ -209,7 +209,7 @@ async def test_a_password_that_nobody_looked_at_is_no_attempt(
 
 
 @pytest.mark.parametrize("name", ["alice", "nobody"])
-async def test_an_absurdly_long_password_tells_nothing_and_counts(core: Core, name: str) -> None:
+async def test_an_absurdly_long_password_counts_as_a_wrong_one(core: Core, name: str) -> None:
     await core.add()
     for _ in range(5):
         refusal = await refusal_of(core, name, "x" * 5000)
@@ -223,7 +223,7 @@ async def test_right_passwords_at_once_lock_nobody_out(core: Core) -> None:
     assert len({one.token for one in opened}) == 30
 
 
-async def test_of_wrong_passwords_at_once_no_more_are_judged_than_the_budget_has(
+async def test_concurrent_wrong_passwords_cannot_exceed_the_budget(
     core: Core,
 ) -> None:
     await core.add()
@@ -232,7 +232,7 @@ async def test_of_wrong_passwords_at_once_no_more_are_judged_than_the_budget_has
     assert sum(isinstance(one, LockedOut) for one in refusals) == 7
 
 
-async def test_who_has_waited_for_their_turn_leaves_nothing_behind() -> None:
+async def test_the_login_queue_keeps_nothing_after_its_last_login() -> None:
     turns, order = LoginQueue(), []
 
     async def go(name: str, key: str) -> None:

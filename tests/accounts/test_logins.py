@@ -46,7 +46,7 @@ async def test_every_login_has_a_token_of_its_own(core: Core) -> None:
     assert len({(await core.login()).token for _ in range(5)}) == 5
 
 
-async def test_the_session_that_came_with_the_login_ends(core: Core) -> None:
+async def test_a_login_ends_the_session_it_replaces(core: Core) -> None:
     await core.add()
     old = await core.login()
     new = await core.login(replaces=old.session)
@@ -114,7 +114,7 @@ async def test_a_ban_is_revealed_only_to_a_client_that_knows_the_password(core: 
     assert (await refused(core, "alice", "wrong")).reason == "password"
 
 
-async def test_a_password_that_has_to_change_opens_nothing(core: Core) -> None:
+async def test_a_password_that_must_change_opens_no_session(core: Core) -> None:
     user = await core.add(must_change_password=True)
     with pytest.raises(PasswordChangeRequired) as caught:
         await core.login()
@@ -135,7 +135,7 @@ async def test_a_user_of_the_configuration_file_logs_in_with_either_form(core: C
 
 
 @pytest.mark.usefixtures("full_price")
-async def test_a_hash_of_other_parameters_is_renewed_by_a_login(core: Core) -> None:
+async def test_a_login_renews_a_hash_with_old_parameters(core: Core) -> None:
     user = await core.add()
     row = core.user_rows.rows[user.number]
     old = argon2.PasswordHasher(1, 8, 1).hash(sha256_hex(PASSWORD))
@@ -145,7 +145,7 @@ async def test_a_hash_of_other_parameters_is_renewed_by_a_login(core: Core) -> N
     await core.login()
 
 
-async def test_silent_storage_is_a_refusal_and_no_session(core: Core) -> None:
+async def test_a_login_fails_while_storage_is_unavailable(core: Core) -> None:
     await core.add()
     core.user_rows.silent = True
     with pytest.raises(StorageUnavailable):

@@ -48,7 +48,7 @@ async def test_the_challenge_names_the_user_and_the_code_is_mailed(core: Core) -
     assert opened.session.level == "full" and opened.session.method == "password+email"
 
 
-async def test_a_code_at_the_login_completes_it(core: Core) -> None:
+async def test_a_code_sent_with_the_login_completes_it(core: Core) -> None:
     _, secret, _ = await with_totp(core)
     opened = await core.login(code=code(secret), pending=True)
     assert opened.session.level == "full"
@@ -56,7 +56,7 @@ async def test_a_code_at_the_login_completes_it(core: Core) -> None:
     assert opened.session.method == "password+totp"
 
 
-async def test_a_wrong_code_opens_nothing_even_where_pending_is_allowed(core: Core) -> None:
+async def test_a_wrong_code_opens_no_pending_session(core: Core) -> None:
     session, _, _ = await with_totp(core)
     with pytest.raises(SecondFactorInvalid):
         await core.login(code="000000", pending=True)
@@ -71,7 +71,7 @@ async def test_a_wrong_password_reveals_nothing_about_factors(core: Core) -> Non
     assert (await core.login(code=code(secret))).session.level == "full", "the code was not used"
 
 
-async def test_a_pending_session_becomes_full_under_another_token(core: Core) -> None:
+async def test_a_completed_session_gets_a_new_token(core: Core) -> None:
     _, secret, _ = await with_totp(core)
     pending = await core.login(pending=True, remember=True)
     assert pending.session.level == "pending" and pending.session.second_factor_at is None
@@ -86,7 +86,7 @@ async def test_a_pending_session_becomes_full_under_another_token(core: Core) ->
 
 
 @pytest.mark.parametrize(("age_s", "alive"), [(299, True), (300, False)])
-async def test_a_pending_session_dies_after_five_minutes(
+async def test_a_pending_session_expires_after_five_minutes(
     core: Core, age_s: float, alive: bool
 ) -> None:
     _, secret, _ = await with_totp(core)
@@ -98,7 +98,7 @@ async def test_a_pending_session_dies_after_five_minutes(
             await complete(core, pending, code(secret, NOW + age_s), NOW + age_s)
 
 
-async def test_a_pending_session_lives_no_longer_for_being_used(core: Core) -> None:
+async def test_use_does_not_extend_a_pending_session(core: Core) -> None:
     await with_totp(core)
     pending = await core.login(pending=True)
     await core.sessions.touch([(pending.session.number, NOW + 250)])
@@ -121,7 +121,7 @@ async def test_one_code_completes_one_of_two_logins(core: Core) -> None:
     assert sorted(type(result).__name__ for result in results) == ["Opened", "SecondFactorInvalid"]
 
 
-async def test_a_full_session_can_be_given_a_fresh_factor_and_token(core: Core) -> None:
+async def test_a_full_session_can_renew_its_factor_and_token(core: Core) -> None:
     _, secret, _ = await with_totp(core)
     old = await core.login(code=code(secret))
     new = await complete(core, old, code(secret, NOW + 30), NOW + 30)
@@ -146,21 +146,21 @@ async def test_a_password_change_during_the_second_step_ends_the_login(core: Cor
         await complete(core, pending, code(secret))
 
 
-async def test_a_pending_login_mails_nothing_by_itself(core: Core) -> None:
+async def test_a_pending_login_sends_no_mail(core: Core) -> None:
     """The entrance calls `prepare` for it, and can report a failure."""
     await with_email(core)
     await core.login(pending=True)
     assert not core.mailbox.sent
 
 
-async def test_a_login_whose_mail_fails_says_so(core: Core) -> None:
+async def test_a_login_reports_that_its_mail_failed(core: Core) -> None:
     await with_email(core)
     core.mailbox.broken = True
     with pytest.raises(MailFailed):
         await core.login()
 
 
-async def test_a_recovery_code_is_a_way_in_when_mail_is_gone(core: Core) -> None:
+async def test_a_recovery_code_logs_in_without_an_address(core: Core) -> None:
     user = await with_email(core)
     codes = await core.second_factors.regenerate_recovery(proven(user, NOW), NOW)
     core.user_rows._change(user, emails=())
@@ -181,7 +181,7 @@ async def test_users_of_a_directory_have_factors_too(core: Core) -> None:
     assert session.user.emails == (Email("carol@example.com", True),)
 
 
-async def test_the_entrance_does_not_matter_to_the_code(core: Core) -> None:
+async def test_a_code_works_once_over_all_entrances(core: Core) -> None:
     _, secret, _ = await with_totp(core)
     await core.login(code=code(secret), kind="xhr", client=ClientInfo("203.0.113.1", "x"))
     with pytest.raises(SecondFactorInvalid):

@@ -109,7 +109,7 @@ ENTRANCES: dict[str, Change] = {
 
 @pytest.mark.parametrize("refused", REFUSED)
 @pytest.mark.parametrize("entrance", ENTRANCES)
-async def test_every_entrance_refuses_the_old_and_guessable_passwords(
+async def test_every_entrance_refuses_current_and_guessable_passwords(
     core: Core, entrance: str, refused: str
 ) -> None:
     user = await core.add(USERNAME, must_change_password=True, **WHO)
@@ -123,7 +123,7 @@ async def test_every_entrance_refuses_the_old_and_guessable_passwords(
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
-async def test_every_entrance_takes_another_password(core: Core, entrance: str) -> None:
+async def test_every_entrance_accepts_a_good_password(core: Core, entrance: str) -> None:
     user = await core.add(USERNAME, must_change_password=True, **WHO)
     await ENTRANCES[entrance](core, user, NEW)
     stored = await core.users.credential(USERNAME)
@@ -132,14 +132,14 @@ async def test_every_entrance_takes_another_password(core: Core, entrance: str) 
 
 
 @pytest.mark.parametrize("refused", [one for one in REFUSED if one != "the current one"])
-async def test_a_new_user_gets_no_such_password(core: Core, refused: str) -> None:
+async def test_a_new_user_cannot_have_a_refused_password(core: Core, refused: str) -> None:
     new, sentence = REFUSED[refused]
     with pytest.raises(WeakPassword) as refusal:
         await core.users.add(USERNAME, new, now=NOW, **WHO)
     assert str(refusal.value) == sentence and not core.user_rows.rows
 
 
-async def test_a_guessable_one_can_be_allowed_but_no_other(core: Core) -> None:
+async def test_only_a_guessable_password_can_be_allowed(core: Core) -> None:
     for refused in ("too short", "too long", "the current one"):
         with pytest.raises(WeakPassword):
             if refused == "the current one":
@@ -152,7 +152,7 @@ async def test_a_guessable_one_can_be_allowed_but_no_other(core: Core) -> None:
             await core.users.add(USERNAME, "password1", now=NOW, allow_guessable=True)
 
 
-async def test_no_code_is_asked_for_a_password_that_is_refused(core: Core) -> None:
+async def test_a_refused_password_asks_for_no_code(core: Core) -> None:
     await core.add("alice", emails=[Email("alice@example.com", True)])
     await core.second_factors.enable_email((await core.login()).session, NOW)
     user = await core.users.get("alice")
@@ -182,7 +182,7 @@ async def test_the_current_password_is_known_by_every_kind_of_hash(
     await passwords.new("something else", (), (stored, scheme))
 
 
-async def test_a_change_costs_one_hash_more_than_it_makes() -> None:
+async def test_a_password_change_costs_two_hashes() -> None:
     """There is no failed login to disguise here."""
     counting = Counting()
     stored = (await counting.new(PASSWORD)).hash
@@ -204,7 +204,7 @@ async def test_a_guessable_password_is_refused_before_it_is_compared() -> None:
     counting.close()
 
 
-async def test_passwords_are_judged_by_the_words_of_their_own_user() -> None:
+async def test_concurrent_checks_do_not_share_their_word_lists() -> None:
     """zxcvbn stores the words of a call in a place that other threads read."""
     mine = "kastanienallee"
     judged = await asyncio.gather(
@@ -213,7 +213,7 @@ async def test_passwords_are_judged_by_the_words_of_their_own_user() -> None:
     assert [found == 0 for found in judged] == [bool(n % 2) for n in range(60)]
 
 
-def test_the_words_are_names_and_addresses_whole_joined_and_in_parts() -> None:
+def test_the_word_list_has_names_and_addresses_whole_joined_and_in_parts() -> None:
     assert list_words("a.b", None, ["c_d@e.f"]) == (
         "a.b", "ab", "a", "b", "c_d@e.f", "cdef", "c", "d", "e", "f",
     )  # fmt: skip
@@ -246,13 +246,13 @@ def that_call(*ends: str) -> set[str]:
     return found
 
 
-def test_the_check_alone_makes_new_passwords() -> None:
+def test_only_the_check_creates_new_passwords() -> None:
     assert that_call("NewPassword") == {"Passwords._new"}
     inner = {name for name in that_call("_new") if name.startswith("Passwords.")}
     assert inner == {"Passwords.new"} and not that_call("passwords._new", "_passwords._new")
 
 
-def test_storage_takes_a_password_only_as_the_check_makes_it() -> None:
+def test_storage_takes_only_checked_passwords() -> None:
     for store in (UserStore, StoredUsers):
         parameters = inspect.signature(store.set_password).parameters
         assert list(parameters)[:3] == ["self", "user", "new"]
@@ -272,7 +272,7 @@ def test_every_caller_of_the_check_is_in_the_table() -> None:
     assert callers - asks == set(ENTRANCES) | {"Users.add", "Users.new_password", "_hashed"}
 
 
-def test_a_password_becomes_a_hash_in_one_module() -> None:
+def test_one_module_hashes_passwords() -> None:
     for file in Path(next(iter(doorward.__path__))).rglob("*.py"):
         if file != Path(passwords_module.__file__):
             assert "PasswordHasher" not in file.read_text(), file

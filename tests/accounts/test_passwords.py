@@ -69,7 +69,7 @@ NFC, NFD = "caf\u00e9 caf\u00e9", "cafe\u0301 cafe\u0301"
 
 @pytest.mark.parametrize("typed", [NFC, NFD])
 @pytest.mark.parametrize("chosen", [NFC, NFD])
-async def test_a_password_is_the_same_from_every_keyboard(
+async def test_a_password_matches_in_every_unicode_form(
     passwords: Passwords, chosen: str, typed: str
 ) -> None:
     """SP 800-63B 5.1.1.2: some keyboards send a composed accented letter, others its parts."""
@@ -84,7 +84,7 @@ async def test_a_password_is_the_same_from_every_keyboard(
 
 
 @pytest.mark.usefixtures("full_price")
-async def test_a_password_kept_in_parts_is_found_as_it_was_typed(passwords: Passwords) -> None:
+async def test_a_hash_of_a_decomposed_password_verifies(passwords: Passwords) -> None:
     """Older hashes, and those of other programs, are hashes of the text as it was typed."""
     verdict = await passwords.verify(CHEAP.hash(sha256_hex(NFD)), OURS, NFD)
     assert verdict.ok and verdict.rehash is not None
@@ -97,7 +97,9 @@ def test_an_absurdly_long_password_is_not_normalised() -> None:
     assert passwords_module.list_forms(typed) == (typed,)
 
 
-async def test_a_hash_in_a_file_may_be_ours_or_plain(passwords: Passwords) -> None:
+async def test_a_hash_in_a_file_may_be_over_the_digest_or_the_password(
+    passwords: Passwords,
+) -> None:
     for form in (sha256_hex("correct horse"), "correct horse"):
         verdict = await passwords.verify(CHEAP.hash(form), FILE, "correct horse")
         assert verdict.ok and verdict.rehash is None
@@ -133,7 +135,9 @@ async def test_every_failure_costs_the_same(stored: str, scheme: str, typed: str
 
 
 @pytest.mark.parametrize("password", ["", "7 chars", "a" * (PASSWORD_BYTES + 1), "é" * 513])
-async def test_a_password_of_a_bad_length_gets_no_hash(passwords: Passwords, password: str) -> None:
+async def test_a_password_of_invalid_length_is_not_hashed(
+    passwords: Passwords, password: str
+) -> None:
     with pytest.raises(WeakPassword):
         await passwords.new(password)
 
@@ -147,7 +151,7 @@ async def test_an_absurdly_long_password_is_refused_unhashed() -> None:
     counting.close()
 
 
-async def test_half_a_surrogate_pair_is_a_wrong_password(passwords: Passwords) -> None:
+async def test_a_lone_surrogate_is_a_wrong_password(passwords: Passwords) -> None:
     stored = (await passwords.new("correct horse")).hash
     for scheme in (OURS, FILE):
         assert not (await passwords.verify(stored, scheme, "\ud800")).ok
@@ -176,7 +180,7 @@ async def test_a_full_queue_refuses_and_recovers() -> None:
     blocked.close()
 
 
-async def test_requests_that_go_away_give_their_places_back() -> None:
+async def test_cancelled_requests_free_their_place_in_the_queue() -> None:
     blocked = Blocked()
     waiting = [asyncio.ensure_future(blocked.waste()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -194,14 +198,14 @@ async def test_requests_that_go_away_give_their_places_back() -> None:
     assert blocked._places._value == 3
 
 
-def test_nothing_of_a_hash_is_shown() -> None:
+def test_a_hash_is_not_in_the_repr_of_a_verdict() -> None:
     assert "secret" not in repr(passwords_module.PasswordVerdict(True, "secret"))
 
 
 # A password that was sent as SHA-256
 
 
-async def test_a_digest_is_good_for_a_hash_of_ours(passwords: Passwords) -> None:
+async def test_a_digest_verifies_against_a_doorward_hash(passwords: Passwords) -> None:
     stored = (await passwords.new("correct horse")).hash
     right = PasswordDigest(sha256_hex("correct horse"))
     assert (await passwords.verify(stored, OURS, right)).ok
@@ -211,7 +215,7 @@ async def test_a_digest_is_good_for_a_hash_of_ours(passwords: Passwords) -> None
 
 
 @pytest.mark.usefixtures("full_price")
-async def test_a_hash_of_other_parameters_is_renewed_from_a_digest_too(
+async def test_a_hash_with_old_parameters_is_renewed_from_a_digest(
     passwords: Passwords,
 ) -> None:
     digest = PasswordDigest(sha256_hex("correct horse"))
@@ -235,7 +239,7 @@ async def test_a_digest_costs_what_a_password_costs(over: str) -> None:
     counting.close()
 
 
-async def test_a_digest_is_never_good_for_a_hash_that_was_made_elsewhere() -> None:
+async def test_a_digest_never_verifies_against_an_imported_hash() -> None:
     counting = Counting()
     digest = PasswordDigest(sha256_hex("correct horse"))
     stored = bcrypt.hashpw(digest.hex.encode(), bcrypt.gensalt(4)).decode()
@@ -244,6 +248,6 @@ async def test_a_digest_is_never_good_for_a_hash_that_was_made_elsewhere() -> No
     counting.close()
 
 
-async def test_a_digest_of_absurd_length_is_no_password(passwords: Passwords) -> None:
+async def test_an_absurdly_long_digest_is_refused(passwords: Passwords) -> None:
     with pytest.raises(InvalidCredentials):
         await passwords.verify("x", OURS, PasswordDigest("a" * (PASSWORD_BYTES + 1)))

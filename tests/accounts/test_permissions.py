@@ -26,7 +26,7 @@ async def test_an_admin_holds_exactly_four_permissions(core: Core) -> None:
     assert permissions.list_permissions(replace(user, super_admin=True)) == ALL
 
 
-async def test_a_permission_that_lacks_is_named(core: Core) -> None:
+async def test_a_refusal_names_the_missing_permission(core: Core) -> None:
     user = await core.add(groups=["admin"])
     for permission in ALL:
         with pytest.raises(NotPermitted, match=permission):

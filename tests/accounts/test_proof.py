@@ -159,21 +159,21 @@ def guarding() -> set[str]:
         reaching = wider
 
 
-def test_every_write_of_storage_is_known_as_guarding_or_not() -> None:
+def test_every_storage_method_is_classified_as_protected_or_harmless() -> None:
     asked = {name for name, _ in inspect.getmembers(FactorStore, inspect.isfunction)}
     asked |= {name for name, _ in inspect.getmembers(UserStore, inspect.isfunction)}
     asked |= {name for name, _ in inspect.getmembers(TokenStore, inspect.isfunction)}
     assert {name for name in asked if not name.startswith("_")} == GUARDING | HARMLESS
 
 
-def test_every_operation_that_changes_what_guards_an_account_is_in_a_table() -> None:
+def test_every_operation_on_account_protection_is_tested() -> None:
     assert guarding() - {"Users.add_imported"} == (
         set(OPERATIONS) | set(ELSEWHERE) - {"Users.add_imported"}
     )
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_such_an_operation_takes_the_session_and_asks_for_proof_itself(name: str) -> None:
+def test_every_such_operation_takes_the_session_and_requires_proof(name: str) -> None:
     function = functions()[name]
     assert "session" in {argument.arg for argument in function.args.args}
     assert "require_proof" in calls(function)
@@ -193,7 +193,7 @@ async def session_of(core: Core, with_factor: bool) -> Session:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("state", [*AGES, "never proved", "pending", "of the future"])
-async def test_only_who_has_just_proved_to_be_there_changes_the_account(
+async def test_account_protection_changes_only_after_recent_proof(
     core: Core, name: str, state: str
 ) -> None:
     operation = OPERATIONS[name]
@@ -234,7 +234,7 @@ async def test_the_password_alone_is_no_proof_beside_a_factor(core: Core, name: 
     assert refused.value.challenge.method == "email"
 
 
-async def test_a_password_a_code_and_a_rise_are_proof_again(core: Core) -> None:
+async def test_a_password_a_code_or_a_completed_login_is_new_proof(core: Core) -> None:
     session = await session_of(core, with_factor=False)
     later = NOW + 3600
     with pytest.raises(ProofRequired) as refused:
@@ -253,7 +253,7 @@ async def test_a_password_a_code_and_a_rise_are_proof_again(core: Core) -> None:
     assert await core.second_factors.is_proved(risen.session, later)
 
 
-async def test_a_right_password_in_the_form_is_proof_but_not_beside_a_factor(core: Core) -> None:
+async def test_the_current_password_is_proof_unless_the_user_has_a_factor(core: Core) -> None:
     session = await session_of(core, with_factor=False)
     later = NOW + 3600
     changed = await core.logins.change_password(

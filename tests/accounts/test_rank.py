@@ -100,14 +100,14 @@ def acting() -> set[str]:
     return {name for name in public if not name.startswith(("Administration.", "Live."))}
 
 
-def test_every_operation_that_acts_on_somebody_is_in_a_table() -> None:
+def test_every_operation_on_another_user_is_tested() -> None:
     assert set(OPERATIONS) <= acting()
     unknown = acting() - set(OPERATIONS) - set(ONESELF)
     assert not unknown, "give it an actor and a row of OPERATIONS, or say whom it acts on"
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_such_an_operation_takes_the_actor(name: str) -> None:
+def test_every_operation_on_another_user_takes_the_actor(name: str) -> None:
     arguments = functions()[name].args
     assert "actor" in {one.arg for one in [*arguments.args, *arguments.kwonlyargs]}
 
@@ -123,7 +123,7 @@ async def add_user_with_session(core: Core, name: str, rank: str) -> User:
 
 @pytest.mark.parametrize("subject", [*RANKS, "oneself"])
 @pytest.mark.parametrize("actor", [*RANKS, "owner"])
-async def test_rank_decides_over_every_operation(core: Core, actor: str, subject: str) -> None:
+async def test_every_operation_checks_rank(core: Core, actor: str, subject: str) -> None:
     by: Actor = OWNER if actor == "owner" else await add_user_with_session(core, "actor", actor)
     is_self = subject == "oneself"
     if is_self and by is OWNER:

@@ -13,23 +13,23 @@ def sealing(*secrets: bytes, purpose: str = "test") -> Sealing:
     return Sealing(Keys(secrets), purpose)
 
 
-def test_a_secret_comes_back_and_is_not_in_the_ciphertext() -> None:
+def test_a_secret_can_be_decrypted_and_is_not_in_the_ciphertext() -> None:
     sealed = sealing(OLD).seal(b"the secret", "user 1")
     assert b"secret" not in sealed
     assert sealing(OLD).open(sealed, "user 1") == b"the secret"
 
 
-def test_the_same_secret_never_looks_the_same() -> None:
+def test_encrypting_a_secret_twice_gives_different_ciphertexts() -> None:
     assert sealing(OLD).seal(b"x", "user 1") != sealing(OLD).seal(b"x", "user 1")
 
 
-def test_a_ciphertext_moved_to_another_user_opens_nothing() -> None:
+def test_a_ciphertext_is_bound_to_its_user() -> None:
     sealed = sealing(OLD).seal(b"the secret", "user 1")
     with pytest.raises(UnreadableSecret):
         sealing(OLD).open(sealed, "user 2")
 
 
-def test_a_ciphertext_of_one_purpose_is_nothing_in_another() -> None:
+def test_a_ciphertext_is_bound_to_its_purpose() -> None:
     """CVE-2024-47616: a value made for one use was accepted in another."""
     sealed = sealing(OLD).seal(b"the secret", "user 1")
     with pytest.raises(UnreadableSecret):
@@ -44,7 +44,7 @@ def test_every_changed_or_cut_byte_is_noticed() -> None:
             sealing(OLD).open(text, "user 1")
 
 
-def test_after_a_new_key_came_first_the_old_one_opens_until_it_is_renewed() -> None:
+def test_an_older_key_decrypts_until_secrets_are_renewed() -> None:
     sealed = sealing(OLD).seal(b"the secret", "user 1")
     both = sealing(NEW, OLD)
     assert both.open(sealed, "user 1") == b"the secret"
@@ -54,7 +54,7 @@ def test_after_a_new_key_came_first_the_old_one_opens_until_it_is_renewed() -> N
     assert both.renew(renew, "user 1") is None
 
 
-def test_a_key_that_is_gone_leaves_nothing_readable() -> None:
+def test_a_secret_of_a_removed_key_cannot_be_read() -> None:
     sealed = sealing(OLD).seal(b"the secret", "user 1")
     with pytest.raises(UnreadableSecret):
         sealing(NEW).renew(sealed, "user 1")

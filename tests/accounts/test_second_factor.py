@@ -83,7 +83,7 @@ async def blocked(attempt: Awaitable[object]) -> TooManyCodes:
 # Enrolment
 
 
-async def test_turning_totp_on_takes_a_secret_and_a_code_of_it(core: Core) -> None:
+async def test_turning_totp_on_requires_a_code_of_the_new_secret(core: Core) -> None:
     await core.add()
     session = await session_of(core)
     enrolment = await core.second_factors.begin_totp(session, NOW)
@@ -107,7 +107,7 @@ async def test_the_code_that_turned_totp_on_is_used_up(core: Core) -> None:
     await wrong(core.second_factors.verify(session.user, code(secret), "totp", now=NOW))
 
 
-async def test_of_two_secrets_the_last_one_counts(core: Core) -> None:
+async def test_only_the_last_secret_can_be_confirmed(core: Core) -> None:
     await core.add()
     session = await session_of(core)
     first = (await core.second_factors.begin_totp(session, NOW)).secret
@@ -199,7 +199,7 @@ async def test_a_pending_session_changes_no_factor(core: Core) -> None:
             await attempt
 
 
-async def test_a_secret_of_another_program_is_taken_over(core: Core) -> None:
+async def test_a_secret_of_another_program_can_be_adopted(core: Core) -> None:
     user = await core.add()
     secret = totp.new_secret()
     await core.second_factors.adopt_totp(user, secret.lower(), NOW)
@@ -208,7 +208,7 @@ async def test_a_secret_of_another_program_is_taken_over(core: Core) -> None:
         await core.second_factors.adopt_totp(user, secret, NOW)
 
 
-async def test_a_secret_that_is_none_is_not_taken_over(core: Core) -> None:
+async def test_an_invalid_secret_is_not_adopted(core: Core) -> None:
     with pytest.raises(InvalidTotpSecret):
         await core.second_factors.adopt_totp(await core.add(), "not base32!", NOW)
 
@@ -232,7 +232,7 @@ async def test_after_a_later_code_an_earlier_one_is_refused(core: Core) -> None:
     await wrong(verify(session.user, code(secret, NOW), None, now=NOW))
 
 
-async def test_a_recovery_code_works_once_in_whatever_handwriting(core: Core) -> None:
+async def test_a_recovery_code_works_once_however_it_is_typed(core: Core) -> None:
     session, _, codes = await with_totp(core)
     verify = core.second_factors.verify
     written = f" {codes[0][:4].upper()}-{codes[0][4:]} "
@@ -242,7 +242,7 @@ async def test_a_recovery_code_works_once_in_whatever_handwriting(core: Core) ->
     assert await verify(session.user, codes[1], "email", now=NOW) == "recovery"
 
 
-async def test_new_recovery_codes_void_the_old_ones(core: Core) -> None:
+async def test_new_recovery_codes_invalidate_the_old_ones(core: Core) -> None:
     session, _, old = await with_totp(core)
     new = await core.second_factors.regenerate_recovery(proven(session.user, NOW), NOW)
     assert len(new) == 12 and not set(new) & set(old)
@@ -255,7 +255,7 @@ async def test_users_without_a_factor_get_no_recovery_codes(core: Core) -> None:
         await core.second_factors.regenerate_recovery(proven(await core.add(), NOW), NOW)
 
 
-async def test_a_code_of_one_user_is_nothing_for_another(core: Core) -> None:
+async def test_a_code_is_wrong_for_another_user(core: Core) -> None:
     _, secret, codes = await with_totp(core, "alice")
     bob, _, _ = await with_totp(core, "bob")
     await wrong(core.second_factors.verify(bob.user, code(secret), None, now=NOW))
@@ -278,7 +278,7 @@ async def test_a_user_without_a_factor_has_no_code(core: Core) -> None:
 # Codes by e-mail
 
 
-async def test_a_code_is_mailed_once_while_it_lives(core: Core) -> None:
+async def test_no_second_code_is_mailed_while_the_first_is_valid(core: Core) -> None:
     user = await with_email(core)
     first = await core.second_factors.prepare(user, None, name="Alice", now=NOW)
     assert first == Challenge("email", ("email",), True, "Alice", NOW + 3600)
@@ -289,7 +289,7 @@ async def test_a_code_is_mailed_once_while_it_lives(core: Core) -> None:
     assert later.code_generated and len(core.mailbox.sent) == 2
 
 
-async def test_a_mailed_code_is_read_as_shown_or_bare_and_works_once(core: Core) -> None:
+async def test_a_mailed_code_works_once_with_or_without_its_hyphen(core: Core) -> None:
     user = await with_email(core)
     verify = core.second_factors.verify
     for written in (lambda shown: shown, normalise):
@@ -300,14 +300,14 @@ async def test_a_mailed_code_is_read_as_shown_or_bare_and_works_once(core: Core)
         await wrong(verify(user, shown, None, now=NOW))
 
 
-async def test_a_mailed_code_dies_after_an_hour(core: Core) -> None:
+async def test_a_mailed_code_expires_after_an_hour(core: Core) -> None:
     user = await with_email(core)
     await core.second_factors.prepare(user, None, now=NOW)
     shown = core.mailbox.sent[-1][1]
     await wrong(core.second_factors.verify(user, shown, "email", now=NOW + 3600))
 
 
-async def test_two_who_ask_at_once_get_one_mail(core: Core) -> None:
+async def test_concurrent_requests_send_one_mail(core: Core) -> None:
     user = await with_email(core)
     asked = [core.second_factors.prepare(user, None, now=NOW) for _ in range(5)]
     challenges = await asyncio.gather(*asked)
@@ -324,7 +324,7 @@ async def test_a_mail_that_failed_leaves_no_code_behind(core: Core) -> None:
     assert (await core.second_factors.prepare(user, None, now=NOW)).code_generated
 
 
-async def test_a_method_that_is_off_is_never_mailed_and_never_right(core: Core) -> None:
+async def test_a_disabled_method_sends_no_mail_and_accepts_no_code(core: Core) -> None:
     session, secret, _ = await with_totp(core)
     challenge = await core.second_factors.prepare(session.user, "email", now=NOW)
     assert challenge.method == "email" and challenge.available == ("totp",)
@@ -332,7 +332,7 @@ async def test_a_method_that_is_off_is_never_mailed_and_never_right(core: Core) 
     await wrong(core.second_factors.verify(session.user, code(secret), "email", now=NOW))
 
 
-async def test_totp_goes_before_email(core: Core) -> None:
+async def test_totp_takes_precedence_over_email(core: Core) -> None:
     session, _, _ = await with_totp(core)
     await core.second_factors.enable_email(proven(session.user, NOW), NOW)
     challenge = await core.second_factors.prepare(session.user, "password", now=NOW)
@@ -340,7 +340,7 @@ async def test_totp_goes_before_email(core: Core) -> None:
     assert not core.mailbox.sent
 
 
-async def test_without_a_method_the_code_of_either_factor_will_do(core: Core) -> None:
+async def test_a_code_of_either_factor_works_if_no_method_is_named(core: Core) -> None:
     session, _, _ = await with_totp(core)
     await core.second_factors.enable_email(proven(session.user, NOW), NOW)
     await core.second_factors.prepare(session.user, "email", now=NOW)
@@ -365,7 +365,7 @@ async def test_turning_email_off_voids_the_code_that_was_mailed(core: Core) -> N
 # Attempts
 
 
-async def test_the_last_wrong_code_locks_and_right_ones_are_refused_from_then_on(
+async def test_the_last_wrong_code_locks_the_user_out_even_with_a_right_one(
     core: Core,
 ) -> None:
     session, secret, _ = await with_totp(core)
@@ -383,7 +383,7 @@ async def test_the_last_wrong_code_locks_and_right_ones_are_refused_from_then_on
     assert await verify(session.user, code(secret, later), None, now=later) == "totp"
 
 
-async def test_the_budget_is_one_over_every_method(core: Core) -> None:
+async def test_all_methods_share_one_budget(core: Core) -> None:
     """CVE-2024-21500: the lock was evaded by starting the flow again."""
     session, secret, _ = await with_totp(core)
     await core.second_factors.enable_email(proven(session.user, NOW), NOW)
@@ -400,7 +400,7 @@ async def test_the_budget_is_one_over_every_method(core: Core) -> None:
     )
 
 
-async def test_a_hundred_codes_at_once_are_no_more_than_one_after_the_other(core: Core) -> None:
+async def test_concurrent_codes_cannot_exceed_the_budget(core: Core) -> None:
     session, _, _ = await with_totp(core)
     tries = [core.second_factors.verify(session.user, f"{n:06}", None, now=NOW) for n in range(100)]
     results = await asyncio.gather(*tries, return_exceptions=True)
@@ -408,7 +408,7 @@ async def test_a_hundred_codes_at_once_are_no_more_than_one_after_the_other(core
     assert sum(isinstance(result, TooManyCodes) for result in results) == 96
 
 
-async def test_a_right_code_gives_the_budget_back(core: Core) -> None:
+async def test_a_right_code_resets_the_budget(core: Core) -> None:
     session, secret, _ = await with_totp(core)
     for now in (NOW, NOW + 60):
         for _ in range(4):
@@ -416,7 +416,7 @@ async def test_a_right_code_gives_the_budget_back(core: Core) -> None:
         await core.second_factors.verify(session.user, code(secret, now), None, now=now)
 
 
-async def test_the_last_attempt_counts_when_it_is_right(core: Core) -> None:
+async def test_a_right_code_is_accepted_at_the_last_attempt(core: Core) -> None:
     session, secret, _ = await with_totp(core)
     for _ in range(4):
         await wrong(core.second_factors.verify(session.user, "000000", None, now=NOW))
@@ -459,7 +459,7 @@ async def demand(core: Core, session: Session, typed: str | None = None, **more:
     await core.second_factors.demand(session, client, typed, method, **chosen)  # type: ignore[arg-type]
 
 
-async def test_a_demand_without_a_code_says_what_is_asked(core: Core) -> None:
+async def test_a_missing_code_is_refused_with_the_required_method(core: Core) -> None:
     session, _, _ = await with_totp(core)
     with pytest.raises(SecondFactorRequired) as refused:
         await demand(core, session)
@@ -478,7 +478,7 @@ TRUST = [
 
 
 @pytest.mark.parametrize(("case", "client", "age_s", "trusted"), TRUST)
-async def test_the_trust_window(
+async def test_a_session_is_trusted_for_a_while_on_the_same_client(
     core: Core, case: str, client: ClientInfo, age_s: float, trusted: bool
 ) -> None:
     session, secret, _ = await with_totp(core)
@@ -499,7 +499,7 @@ async def test_another_session_of_the_user_is_not_trusted(core: Core) -> None:
         await demand(core, other, now=NOW + 31)
 
 
-async def test_trust_is_not_extended_by_use_and_not_honoured_everywhere(core: Core) -> None:
+async def test_use_does_not_extend_trust_and_some_operations_ignore_it(core: Core) -> None:
     session, secret, _ = await with_totp(core)
     await demand(core, session, code(secret))
     await demand(core, session, now=NOW + 200)
@@ -528,14 +528,14 @@ async def test_a_change_of_factors_ends_trust(core: Core) -> None:
     assert found is not None and found.trusted_until is None
 
 
-async def test_a_session_that_ended_meanwhile_may_nothing(core: Core) -> None:
+async def test_an_ended_session_meets_no_demand(core: Core) -> None:
     session, secret, _ = await with_totp(core)
     await core.sessions.end(session, NOW)
     with pytest.raises(SessionNotFound):
         await demand(core, session, code(secret))
 
 
-async def test_the_password_stands_in_for_who_has_no_factor(core: Core) -> None:
+async def test_the_password_replaces_the_factor_of_a_user_without_one(core: Core) -> None:
     await core.add()
     session = await session_of(core)
     with pytest.raises(SecondFactorRequired) as refused:
@@ -549,13 +549,13 @@ async def test_the_password_stands_in_for_who_has_no_factor(core: Core) -> None:
     assert session.second_factor_at is None, "a password is no second factor"
 
 
-async def test_the_password_is_no_way_around_a_factor(core: Core) -> None:
+async def test_the_password_does_not_replace_an_enabled_factor(core: Core) -> None:
     session, _, _ = await with_totp(core)
     for method in ("password", None, "totp", "nonsense"):
         await wrong(demand(core, session, sha256_hex(PASSWORD), method=method))
 
 
-async def test_the_password_factor_is_on_the_budget_too(core: Core) -> None:
+async def test_wrong_passwords_as_a_factor_spend_the_budget(core: Core) -> None:
     await core.add()
     session = await session_of(core)
     for _ in range(4):
@@ -564,7 +564,7 @@ async def test_the_password_factor_is_on_the_budget_too(core: Core) -> None:
     await blocked(demand(core, session, sha256_hex(PASSWORD)))
 
 
-async def test_a_factor_that_cannot_be_asked_for_is_refused_and_not_passed(core: Core) -> None:
+async def test_a_user_whose_factor_is_unusable_is_refused(core: Core) -> None:
     """For example an e-mail factor whose address was removed, for a user in the configuration
     file."""
     user = await with_email(core)
@@ -592,7 +592,7 @@ async def session_of_pending(core: Core, user: User) -> Session:
     return completed.session
 
 
-async def test_who_has_a_recovery_code_need_not_wait_for_a_mail_that_fails(core: Core) -> None:
+async def test_a_recovery_code_works_while_mail_fails(core: Core) -> None:
     user = await with_email(core)
     session = await session_of_pending(core, user)
     codes = await core.second_factors.regenerate_recovery(proven(user, NOW), NOW)
@@ -605,7 +605,7 @@ async def test_who_has_a_recovery_code_need_not_wait_for_a_mail_that_fails(core:
 # Removal
 
 
-async def test_removing_totp_takes_a_code_and_the_recovery_codes_along(core: Core) -> None:
+async def test_removing_totp_requires_a_code_and_removes_the_recovery_codes(core: Core) -> None:
     session, secret, _ = await with_totp(core)
     await wrong(core.second_factors.remove_totp(session, "000000", NOW))
     await core.second_factors.remove_totp(session, code(secret), NOW)
@@ -638,7 +638,7 @@ async def test_a_reset_ends_sessions_recovery_codes_and_a_lock(core: Core) -> No
         await core.second_factors.reset_totp(session.user, NOW, actor=OWNER)
 
 
-async def test_a_secret_that_no_key_opens_is_a_refusal(core: Core) -> None:
+async def test_a_secret_that_no_key_decrypts_is_a_storage_error(core: Core) -> None:
     session, secret, _ = await with_totp(core)
     row = core.factor_rows.rows[session.user.number]
     other = core.second_factors._vault.seal_secret(await core.add("bob"), secret)
@@ -656,7 +656,7 @@ async def test_a_secret_that_no_key_opens_is_a_refusal(core: Core) -> None:
     method=st.none() | st.sampled_from(["totp", "email", "password"]) | st.text(max_size=8),
     fallback=st.booleans(),
 )
-async def test_whatever_is_typed_a_value_or_a_refusal_comes_back(
+async def test_any_typed_code_gives_a_value_or_a_refusal(
     core: Core, typed: str, method: str | None, fallback: bool
 ) -> None:
     if not core.user_rows.rows:
@@ -674,7 +674,7 @@ async def test_whatever_is_typed_a_value_or_a_refusal_comes_back(
                 await core.second_factors.confirm_totp(session[0], typed, typed, NOW)
 
 
-def test_a_fingerprint_tells_agent_and_address_apart() -> None:
+def test_a_fingerprint_separates_agent_and_address() -> None:
     clients = [ClientInfo("a", "bc"), ClientInfo("ab", "c"), ClientInfo("bc", "a")]
     assert len({fingerprint(client) for client in clients}) == 3
 
@@ -682,7 +682,7 @@ def test_a_fingerprint_tells_agent_and_address_apart() -> None:
 # A clock that was corrected
 
 
-async def test_a_record_says_that_a_code_came_after_a_later_one(core: Core) -> None:
+async def test_the_record_of_a_refused_code_says_if_a_later_one_was_used(core: Core) -> None:
     """While the clock was ahead, later codes were accepted; afterwards, all codes are refused until
     that time."""
     session, secret, _ = await with_totp(core)
@@ -707,7 +707,9 @@ async def test_a_record_says_that_a_code_came_after_a_later_one(core: Core) -> N
     "429 for that long",
     "the audit record says: check the clock",
 )
-async def test_a_lock_of_a_clock_that_was_ahead_lasts_no_longer_than_a_new_one(core: Core) -> None:
+async def test_a_lock_set_while_the_clock_was_ahead_lasts_no_longer_than_a_new_one(
+    core: Core,
+) -> None:
     session, secret, _ = await with_totp(core)
     verify, ahead = core.second_factors.verify, NOW + 86_400 * 365
     for _ in range(4):

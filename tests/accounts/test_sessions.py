@@ -89,13 +89,13 @@ async def test_a_user_changed_since_it_was_read_gets_no_session(core: Core) -> N
     assert caught.value.reason == "changed"
 
 
-async def test_an_endless_user_agent_is_cut(core: Core) -> None:
+async def test_a_long_user_agent_is_truncated(core: Core) -> None:
     await core.add()
     opened = await core.login(client=ClientInfo("192.0.2.1", "x" * 10_000))
     assert len(opened.session.user_agent) == USER_AGENT_CHARACTERS
 
 
-async def test_what_is_derived_of_a_session_or_user_is_its_own(core: Core) -> None:
+async def test_a_changed_copy_of_a_session_or_user_has_no_cached_values(core: Core) -> None:
     """A changed copy must derive its values again. Otherwise applications would get outdated
     headers."""
     await core.add()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 OLD, NEW = b"o" * 32, b"n" * 32
 
 
-def test_a_signed_token_comes_back() -> None:
+def test_a_signed_token_can_be_read_back() -> None:
     tokens = Tokens(Keys((NEW,)))
     token = randomness.session_token()
     value = tokens.sign(token)
@@ -32,7 +32,7 @@ def test_the_first_key_signs_and_all_verify() -> None:
     assert after.unsign(before.sign(token).encode()) is None
 
 
-def test_a_signature_of_another_purpose_is_not_ours() -> None:
+def test_each_purpose_has_its_own_key() -> None:
     """CVE-2024-47616: a token made for one purpose was accepted for another."""
     keys = Keys((NEW,))
     assert (
@@ -57,7 +57,7 @@ def test_keys_are_derived_as_rfc_5869_says(secret: bytes, purpose: str) -> None:
     assert Keys((secret,)).follow(lambda derive: derive(purpose))() == (wanted,)
 
 
-def test_keys_do_not_show_themselves() -> None:
+def test_keys_are_not_in_the_repr_and_cannot_be_empty() -> None:
     assert "nnn" not in repr(Keys((NEW,)))
     for none in ((), (b"",), (NEW, b"")):
         with pytest.raises(ValueError):
@@ -76,16 +76,16 @@ def test_one_changed_byte_makes_it_invalid(position: int, change: int) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_arbitrary_bytes_are_no_session_and_never_an_error(value: bytes) -> None:
+def test_arbitrary_bytes_are_no_token_and_raise_no_error(value: bytes) -> None:
     assert SIGNED.unsign(value) is None
 
 
 @pytest.mark.parametrize("text", ["short", "A" * 44, "A" * 42 + "~", "A" * 42 + "\n", "A" * 4000])
-def test_a_signed_value_that_is_no_token_is_no_session(text: str) -> None:
+def test_a_signed_value_that_is_no_token_is_refused(text: str) -> None:
     assert SIGNED.unsign(SIGNED.sign(text).encode()) is None
 
 
-def test_chance_has_the_forms_the_documents_ask_for() -> None:
+def test_random_values_have_the_documented_forms() -> None:
     token = randomness.session_token()
     assert is_token(token.encode()) and len(token) == 43
     assert len(randomness.public_id()) == 17 and set(randomness.public_id()) <= set(
@@ -97,7 +97,7 @@ def test_chance_has_the_forms_the_documents_ask_for() -> None:
     assert set(randomness.ALPHABET) <= set(string.ascii_letters + string.digits)
 
 
-def test_chance_does_not_repeat_itself() -> None:
+def test_random_values_do_not_repeat() -> None:
     """CVE-2024-21495: predictable randomness."""
     assert len({randomness.session_token() for _ in range(1000)}) == 1000
     assert len({randomness.public_id() for _ in range(1000)}) == 1000

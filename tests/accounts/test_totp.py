@@ -78,7 +78,7 @@ def test_an_invalid_code_matches_nothing(typed: str) -> None:
     assert totp.matched_step(RFC_SECRET, typed, 59.0) is None
 
 
-def test_the_first_half_minute_of_all_time_is_no_trouble() -> None:
+def test_codes_are_valid_in_the_first_step_of_the_epoch() -> None:
     assert totp.matched_step(RFC_SECRET, totp.code_at(RFC_SECRET, 0), 0.0) == 0
 
 
@@ -90,12 +90,12 @@ def test_a_secret_has_160_bits_and_no_padding() -> None:
 
 
 @pytest.mark.parametrize("given", [RFC_SECRET.lower(), f" {RFC_SECRET[:4]} {RFC_SECRET[4:]}\n"])
-def test_a_secret_is_known_again_as_clients_write_it(given: str) -> None:
+def test_a_secret_is_accepted_in_every_spelling_of_clients(given: str) -> None:
     assert totp.normalise_secret(given) == RFC_SECRET
 
 
 @pytest.mark.parametrize("given", ["", "JBSWY3DPEHPK3PXP", "1" * 32, "é" * 32, "\ud800" * 32])
-def test_what_is_no_secret_or_too_short_a_one_is_none(given: str) -> None:
+def test_an_invalid_or_short_secret_is_refused(given: str) -> None:
     assert totp.normalise_secret(given) is None
 
 

@@ -47,7 +47,7 @@ async def test_a_user_is_found_in_any_spelling_and_by_a_verified_address(core: C
         ({"roles": [""]}, InvalidGroup),
     ],
 )
-async def test_what_cannot_be_kept_is_refused(
+async def test_invalid_attributes_are_refused(
     core: Core, more: dict[str, object], refusal: type[Refusal]
 ) -> None:
     with pytest.raises(refusal):
@@ -78,7 +78,7 @@ async def test_a_user_may_be_called_by_its_own_address(core: Core) -> None:
     assert await core.users.get(address) == user
 
 
-async def test_a_user_of_the_configuration_file_is_as_the_file_says(core: Core) -> None:
+async def test_a_user_of_the_configuration_file_follows_the_file(core: Core) -> None:
     core.directory.keep("Admin", email="admin@example.com")
     await core.users.sync(NOW)
     await core.users.sync(NOW)
@@ -92,14 +92,14 @@ async def test_a_user_of_the_configuration_file_is_as_the_file_says(core: Core) 
         await core.users.get("admin@example.com")
 
 
-async def test_a_name_of_two_sources_stops_the_start(core: Core) -> None:
+async def test_a_name_in_two_sources_stops_the_start(core: Core) -> None:
     await core.add("admin")
     core.directory.keep("Admin")
     with pytest.raises(NameTaken, match="'admin': a user of the config directory"):
         await core.users.sync(NOW)
 
 
-def test_a_name_of_two_directories_stops_the_start() -> None:
+def test_a_name_in_two_directories_stops_the_start() -> None:
     one, other = MemoryDirectory("config"), MemoryDirectory("htpasswd")
     one.keep("alice")
     other.keep("bob", email="alice")
@@ -124,7 +124,7 @@ async def test_a_user_of_the_configuration_file_can_be_banned_but_not_changed(co
     assert (await core.users.get("admin")).is_usable
 
 
-async def test_a_user_gone_from_its_file_is_disabled_and_can_be_deleted(core: Core) -> None:
+async def test_a_user_removed_from_the_file_is_inactive_and_can_be_deleted(core: Core) -> None:
     core.directory.keep("admin")
     await core.users.sync(NOW)
     core.directory.kept.clear()
@@ -148,7 +148,7 @@ async def test_a_new_password_replaces_the_old_and_ends_all_but_one_session(core
     assert (await core.login(password="a third one")).session.level == "full"
 
 
-async def test_a_ban_suspends_and_a_lifted_ban_gives_back(core: Core) -> None:
+async def test_a_ban_suspends_sessions_and_lifting_it_restores_them(core: Core) -> None:
     await core.add()
     opened = await core.login()
     await core.users.ban("ALICE", NOW, actor=OWNER)
@@ -169,7 +169,7 @@ async def test_disabling_ends_sessions_for_good(core: Core) -> None:
     assert (await core.login()).session.is_live(NOW)
 
 
-async def test_changes_of_nobody_are_refused(core: Core) -> None:
+async def test_changes_to_unknown_users_are_refused(core: Core) -> None:
     for change in (
         core.users.ban("bob", NOW, actor=OWNER),
         core.users.unban("bob", NOW, actor=OWNER),
@@ -184,7 +184,7 @@ async def test_changes_of_nobody_are_refused(core: Core) -> None:
 
 @settings(max_examples=60)
 @given(st.text(max_size=200), st.text(max_size=50), st.text(max_size=20), st.text(max_size=20))
-def test_any_input_ends_in_a_value_or_a_refusal(
+def test_any_input_gives_a_value_or_a_refusal(
     name: str, address: str, group: str, display: str
 ) -> None:
     async def story() -> None:
