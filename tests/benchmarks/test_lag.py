@@ -22,7 +22,7 @@ class Scraped:
         return render(list_families(numbers, ()), PLAIN).decode()
 
 
-def test_the_longest_lag_is_exact_if_it_is_that_of_the_last_minutes() -> None:
+def test_a_longest_lag_of_the_last_minutes_is_exact() -> None:
     scraped = Scraped()
     scraped.lag.record(0.004, 1.0)
     lag = Lag(scraped.text)
@@ -31,7 +31,7 @@ def test_the_longest_lag_is_exact_if_it_is_that_of_the_last_minutes() -> None:
     assert lag.longest_ms() == 13.0
 
 
-def test_a_longer_lag_of_an_earlier_round_leaves_the_bound_of_the_bucket() -> None:
+def test_after_a_longer_lag_of_an_earlier_round_the_lag_is_a_bucket_bound() -> None:
     scraped = Scraped()
     scraped.lag.record(0.8, 1.0)
     lag = Lag(scraped.text)
@@ -46,5 +46,5 @@ def test_a_lag_above_every_bound_is_the_maximum() -> None:
     assert lag.longest_ms() == 9500.0
 
 
-def test_there_is_no_lag_where_there_are_no_metrics() -> None:
+def test_there_is_no_lag_without_metrics() -> None:
     assert Lag(lambda: "").longest_ms() is None

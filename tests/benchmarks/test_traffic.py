@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.traffic import BROWSERS, PROGRAMS, TARGETS, lua_request, targets
 
 
-def test_there_are_as_many_targets_as_is_said_none_twice_and_the_same_each_time() -> None:
+def test_targets_are_unique_repeatable_and_as_many_as_documented() -> None:
     found = targets()
     assert len(set(found)) == len(found) == TARGETS
     assert found == targets()
@@ -18,7 +18,7 @@ def test_five_browsers_and_three_programs_send_different_heads() -> None:
     assert (len(set(BROWSERS)), len(set(PROGRAMS))) == (5, 3)
 
 
-def test_a_script_reads_every_session_and_a_blank_line_for_nobody(tmp_path: Path) -> None:
+def test_a_script_reads_a_line_per_session_and_a_blank_one_without(tmp_path: Path) -> None:
     lua_request(tmp_path, [("Cookie", "a=1"), ("Authorization", "Bearer x"), None], 1, False)
     sessions = (tmp_path / "sessions.txt").read_text()
     assert sessions == "Cookie: a=1\nAuthorization: Bearer x\n\n"

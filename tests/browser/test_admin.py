@@ -79,7 +79,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, sink: tuple[Sink, int]) -> It
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
-def test_an_admin_bans_a_user_who_feels_it_in_another_browser(
+def test_an_admin_bans_a_user_in_another_browser(
     browser: Browser, live: Live, script: bool
 ) -> None:
     admin, name = f"boss-{script}", f"bob-{script}"
@@ -192,7 +192,7 @@ def test_a_forgotten_password_is_reset_by_mail(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nobody_is_kept_out_by_a_page_of_administration(
+def test_the_admin_pages_are_accessible(
     browser: Browser, live: Live, axe: str, scheme: str
 ) -> None:
     admin = f"ada-{scheme}"

@@ -110,9 +110,7 @@ def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool
 DEEP = "#/deep/link?tab=2&x=%20"
 
 
-def test_what_stands_behind_the_hash_is_kept_across_every_step(
-    browser: Browser, live: Live
-) -> None:
+def test_the_fragment_of_the_address_survives_every_step(browser: Browser, live: Live) -> None:
     """Servers never get it, so each page passes it on: login, set-up of a factor, code, proof."""
     live.add_user("deep")
     wanted = f"http://{live.host}/strict/page?x=1{DEEP}"
@@ -139,9 +137,7 @@ def test_what_stands_behind_the_hash_is_kept_across_every_step(
         expect(page).to_have_url(f"http://{live.host}/wiki{DEEP}")
 
 
-def test_a_frame_whose_session_is_over_shows_the_way_to_the_login(
-    browser: Browser, live: Live
-) -> None:
+def test_a_frame_without_a_session_links_to_the_login(browser: Browser, live: Live) -> None:
     """It opens in the whole window, and returns to the page that contains the frame."""
     live.add_user("framed")
     with visiting(browser, live) as page:
@@ -183,7 +179,7 @@ def without_cookies(route: Route, request: Request) -> None:
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
-def test_a_form_sent_too_late_is_sent_again_on_a_click(
+def test_a_form_sent_after_the_session_ended_can_be_sent_again(
     browser: Browser, live: Live, script: bool
 ) -> None:
     name = f"late-{script}"
@@ -201,7 +197,7 @@ def test_a_form_sent_too_late_is_sent_again_on_a_click(
         expect(page.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
 
 
-def test_a_name_of_emoji_breaks_no_page(browser: Browser, live: Live) -> None:
+def test_a_long_emoji_name_fits_on_every_page(browser: Browser, live: Live) -> None:
     live.add_user(EMOJI)
     with visiting(browser, live, viewport=PHONE, user_agent="😀x".encode().hex() * 60) as page:
         page.goto(f"http://{live.host}/.doorward/login?rd=/.doorward/account")
@@ -221,7 +217,7 @@ def test_the_login_page_is_small(browser: Browser, live: Live) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nobody_is_kept_out_by_a_page(browser: Browser, live: Live, axe: str, scheme: str) -> None:
+def test_every_page_is_accessible(browser: Browser, live: Live, axe: str, scheme: str) -> None:
     name = f"ada-{scheme}"
     live.add_user(name, "--email", f"{name}@example.com")
     base = f"http://{live.host}/.doorward"

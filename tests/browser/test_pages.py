@@ -66,7 +66,9 @@ def session_cookies(page: Page) -> list[Any]:
     return [one for one in page.context.cookies() if not one["name"].endswith("-known")]
 
 
-def test_from_a_deep_link_through_the_login_and_back_out(page: Page, told: dict[str, str]) -> None:
+def test_a_login_leads_back_to_the_deep_link_and_a_logout_ends_it(
+    page: Page, told: dict[str, str]
+) -> None:
     address = told["address"]
     page.goto(f"{address}/?page=2&to=%2F%2Fevil.test")
     expect(page).to_have_title(f"Log in · {address.removeprefix('http://')}")
@@ -98,7 +100,7 @@ def test_from_a_deep_link_through_the_login_and_back_out(page: Page, told: dict[
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
-def test_a_remembered_login_outlives_the_browser(page: Page, told: dict[str, str]) -> None:
+def test_a_remembered_login_survives_closing_the_browser(page: Page, told: dict[str, str]) -> None:
     page.goto(told["address"])
     page.get_by_label("Keep me logged in").check()
     log_in(page, told)
@@ -129,7 +131,7 @@ def test_a_password_can_be_shown_and_hidden_by_keyboard(
     context.close()
 
 
-def test_another_login_can_be_asked_for(page: Page, told: dict[str, str]) -> None:
+def test_a_logged_in_user_can_open_the_login_page(page: Page, told: dict[str, str]) -> None:
     page.goto(told["address"])
     log_in(page, told)
     page.goto(f"{told['address']}/.doorward/login?another=1")
@@ -141,7 +143,7 @@ def test_another_login_can_be_asked_for(page: Page, told: dict[str, str]) -> Non
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", ["login", "logout", "nothing"])
-def test_every_page_fits_and_can_be_hit(
+def test_every_page_fits_the_screen_with_large_enough_targets(
     browser: Browser, told: dict[str, str], size: dict[str, int], scheme: str, path: str
 ) -> None:
     context = browser.new_context(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
@@ -196,7 +198,7 @@ def other_site(told: dict[str, str]) -> Iterator[str]:
         server.shutdown()
 
 
-def test_another_site_can_neither_log_in_nor_out_nor_frame(
+def test_another_site_cannot_log_in_log_out_or_frame_pages(
     browser: Browser, told: dict[str, str], other_site: str
 ) -> None:
     """CVE-2017-1000069: no binding of the login to its form."""

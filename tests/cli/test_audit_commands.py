@@ -74,7 +74,7 @@ def kinds(lines: str) -> list[str]:
     return [json.loads(line)["kind"] for line in lines.splitlines()]
 
 
-def test_changes_by_commands_are_recorded_with_their_name(config: Path) -> None:
+def test_changes_by_commands_are_recorded_as_such(config: Path) -> None:
     add(config)
     run(config, "user", "ban", "alice")
     records = [json.loads(line) for line in run(config, "audit", "--json").splitlines()]
@@ -150,11 +150,11 @@ def test_lock_outs_are_shown_and_lifted(config: Path) -> None:
     assert kinds(run(config, "audit", "--json", "-n", "2")) == ["unlocked", "login"]
 
 
-def test_nobody_is_unlocked_with_status_1(config: Path) -> None:
+def test_unlocking_an_unknown_user_ends_with_status_1(config: Path) -> None:
     assert "no user" in run(config, "user", "unlock", "nobody", status=1)
 
 
-def test_a_network_is_let_in_again(config: Path) -> None:
+def test_a_lock_out_of_a_network_is_lifted(config: Path) -> None:
     config.write_text(CONFIG + "regulation: {network_attempts: 2}\n")
     log_in(config, "nobody", "wrong", 2)
     (lock,) = json.loads(run(config, "lockouts", "--json"))
@@ -170,7 +170,7 @@ def test_regulation_switched_off_locks_nobody_out(config: Path) -> None:
     assert json.loads(run(config, "lockouts", "--json")) == []
 
 
-def test_commands_keep_standard_output_for_themselves(config: Path) -> None:
+def test_commands_write_no_audit_lines_to_standard_output(config: Path) -> None:
     config.write_text(CONFIG.replace("audit.jsonl", "stdout"))
     assert run(config, "user", "add", "alice", "--password-stdin", stdin=PASSWORD) == (
         "user alice added\n"

@@ -45,7 +45,7 @@ def set_for(command: Command, *words: str, secret: str = SECRET, status: int = 0
     return command(*words, stdin=secret + "\n", status=status)
 
 
-def test_they_are_set_listed_and_removed_and_never_shown(command: Command) -> None:
+def test_credentials_are_set_listed_and_removed_but_never_shown(command: Command) -> None:
     assert set_for(command, "ALICE", "app.test/mail") == (
         "credentials of alice for app.test/mail set\n"
     )
@@ -64,7 +64,7 @@ def test_they_are_set_listed_and_removed_and_never_shown(command: Command) -> No
     assert SECRET not in records
 
 
-def test_a_new_name_keeps_them_and_a_deleted_user_takes_them_along(command: Command) -> None:
+def test_credentials_survive_an_edit_but_not_a_deletion_of_their_user(command: Command) -> None:
     set_for(command, "alice", "app.test/mail")
     command("user", "edit", "alice", "--add-group", "staff")
     assert found(command) == ApplicationCredential("alice", SECRET)
@@ -74,7 +74,7 @@ def test_a_new_name_keeps_them_and_a_deleted_user_takes_them_along(command: Comm
 
 
 @pytest.mark.parametrize("route", ["/", "/mail", "app.test/mail/", "nowhere"])
-def test_another_route_is_refused_and_those_that_do_are_named(command: Command, route: str) -> None:
+def test_a_refused_route_lists_the_possible_ones(command: Command, route: str) -> None:
     assert "app.test/mail" in set_for(command, "alice", route, status=1)
 
 
@@ -98,17 +98,17 @@ def test_credentials_that_cannot_be_sent_are_refused(
     assert found(command) is None
 
 
-def test_without_a_terminal_the_password_comes_from_standard_input(command: Command) -> None:
+def test_without_a_terminal_password_stdin_is_required(command: Command) -> None:
     words = "user", "credential", "set", "alice", "app.test/mail"
     assert "--password-stdin" in command(*words, status=2)
 
 
-def test_without_such_a_route_the_setting_is_named(doorward: Command) -> None:
+def test_without_such_a_route_the_error_names_the_setting(doorward: Command) -> None:
     doorward("user", "add", "alice", "--generate")
     assert "per_user: basic" in set_for(doorward, "alice", "/", status=1)
 
 
-def test_a_key_that_encrypts_them_is_retired_once_another_does(command: Command) -> None:
+def test_a_forced_retirement_re_encrypts_credentials(command: Command) -> None:
     """As with second factors, retiring a key loses nothing."""
     set_for(command, "alice", "app.test/mail")
     old, *_ = json.loads(command("keys", "list", "--json"))

@@ -75,7 +75,7 @@ def imports(doorward: Command, format: str, text: str, status: int = 0) -> str:
 
 
 @pytest.mark.usefixtures("full_price")
-def test_users_of_authelia_log_in_and_have_hashes_of_ours_then(doorward: Command) -> None:
+def test_users_of_authelia_log_in_and_get_new_hashes(doorward: Command) -> None:
     printed = imports(doorward, "authelia", AUTHELIA)
     assert printed == "".join(f"user {n} imported\n" for n in ("arthur", "Béa", "seth", "gone"))
     users = doorward.users()
@@ -183,7 +183,7 @@ def test_reset_totp_removes_codes_by_email_if_asked(doorward: Command) -> None:
         ("authelia", 'users: {"\\e[2J": {}}', r"line 1: user '\x1b[2J': "),
     ],
 )
-def test_what_cannot_be_imported_is_named_and_nothing_is_changed(
+def test_an_invalid_file_is_reported_and_nothing_is_imported(
     doorward: Command, format: str, text: str, says: str
 ) -> None:
     file = doorward.config.with_name("users")
@@ -192,12 +192,12 @@ def test_what_cannot_be_imported_is_named_and_nothing_is_changed(
     assert list(doorward.users()) == ["Admin"]
 
 
-def test_a_format_or_file_that_is_not_there_is_named(doorward: Command) -> None:
+def test_an_unknown_format_or_missing_file_is_reported(doorward: Command) -> None:
     assert "htpasswd, authelia, tinyauth" in doorward("user", "import", "ldif", "x", status=2)
     assert "No such file" in doorward("user", "import", "htpasswd", "/nowhere/x", status=1)
 
 
-def test_a_file_may_come_by_standard_input(doorward: Command) -> None:
+def test_a_file_can_be_read_from_standard_input(doorward: Command) -> None:
     doorward("user", "import", "htpasswd", "-", stdin=f"alice:{BCRYPT}\n")
     assert "alice" in doorward.users()
 
@@ -234,7 +234,7 @@ def test_users_are_edited(doorward: Command) -> None:
         ("alice", ("--name", "a\nb"), "display name"),
     ],
 )
-def test_an_edit_that_cannot_be_changes_nothing(
+def test_an_invalid_edit_changes_nothing(
     doorward: Command, name: str, words: tuple[str, ...], says: str
 ) -> None:
     doorward("user", "add", "alice", "--generate")

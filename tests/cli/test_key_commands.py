@@ -34,7 +34,7 @@ def secrets_of(folder: Path) -> list[str]:
     return [*keys, *(base64.urlsafe_b64decode(key).hex() for key in keys)]
 
 
-def test_the_list_says_what_each_key_does_and_no_secret(doorward: Command) -> None:
+def test_the_list_shows_the_purpose_of_each_key_but_no_secret(doorward: Command) -> None:
     (cookies, secrets) = rows(doorward)
     assert (cookies["purpose"], secrets["purpose"]) == ("cookies", "secrets")
     assert cookies["id"] == secrets["id"] and cookies["state"] == "signs"
@@ -44,14 +44,14 @@ def test_the_list_says_what_each_key_does_and_no_secret(doorward: Command) -> No
     assert secrets_of(folder) and not [key for key in secrets_of(folder) if key in text]
 
 
-def test_the_list_names_assertions_as_verifiers_do(doorward: Command) -> None:
+def test_the_list_shows_the_key_ids_of_assertions(doorward: Command) -> None:
     text = doorward.config.read_text().replace('9"}', '9", assertion: {audience: wiki}}')
     doorward.config.write_text(text)
     (row,) = [row for row in rows(doorward) if row["purpose"] == "assertions"]
     assert list(row["kids"]) == ["ES256"] and len(row["kids"]["ES256"]) == 43
 
 
-def test_a_rotation_keeps_the_old_key_and_says_what_comes_next(doorward: Command) -> None:
+def test_a_rotation_keeps_the_old_key_and_names_the_next_step(doorward: Command) -> None:
     (old, _) = rows(doorward)
     said = doorward("keys", "rotate")
     assert f"doorward keys retire {old['id']}" in said
@@ -79,7 +79,7 @@ def test_a_leaked_key_signs_no_more_and_its_sessions_are_ended(doorward: Command
     assert json.loads(doorward("session", "list", "--json")) == []
 
 
-def test_a_new_key_that_nobody_needs_is_retired_at_once(doorward: Command) -> None:
+def test_an_unused_new_key_is_retired_at_once(doorward: Command) -> None:
     added = json.loads(doorward("keys", "rotate", "--in", "1h", "--json"))
     assert doorward("keys", "retire", added["id"]) == f"key {added['id']} retired\n"
 
@@ -108,7 +108,7 @@ def test_no_command_replaces_a_lost_key(doorward: Command, words: str) -> None:
 
 
 @pytest.mark.outside  # the doctor looks for the upstream
-def test_checks_find_a_lost_key_with_the_words_of_a_start(doorward: Command) -> None:
+def test_all_commands_report_a_lost_key_as_a_start_does(doorward: Command) -> None:
     opened(doorward.config, "Admin", count=2)
     folder = doorward.config.parent / "data"
     (folder / "doorward.key").unlink()
@@ -132,7 +132,7 @@ def test_a_check_warns_if_it_cannot_know_whether_a_key_is_lost(doorward: Command
 
 
 @pytest.mark.outside
-def test_a_lost_key_is_replaced_with_the_command_of_the_message(doorward: Command) -> None:
+def test_the_command_in_the_message_replaces_a_lost_key(doorward: Command) -> None:
     opened(doorward.config, "Admin")
     key = doorward.config.parent / "data" / "doorward.key"
     key.unlink()
@@ -142,14 +142,14 @@ def test_a_lost_key_is_replaced_with_the_command_of_the_message(doorward: Comman
     assert key.stat().st_mode & 0o077 == 0
 
 
-def test_what_is_asked_wrongly_is_refused(doorward: Command) -> None:
+def test_wrong_arguments_are_refused(doorward: Command) -> None:
     assert "see: doorward keys list" in doorward("keys", "retire", "nothing", status=1)
     assert "--in" in doorward("keys", "rotate", "--in", "soon", status=2)
     assert "365d" in doorward("keys", "rotate", "--in", "366d", status=2)
     assert "cannot be combined" in doorward("keys", "rotate", "--in", "1h", "--leaked", status=2)
 
 
-def test_keys_that_are_given_say_what_to_do_by_hand(
+def test_read_only_keys_are_reported_with_the_manual_steps(
     doorward: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read-only mounted Kubernetes Secret: a key that is added to it by hand is used."""
@@ -177,5 +177,5 @@ def test_keys_that_are_given_say_what_to_do_by_hand(
 @pytest.mark.parametrize(
     ("age_s", "text"), [(-5, "0s"), (0, "0s"), (59, "59s"), (60, "1m"), (7300, "2h"), (1e6, "11d")]
 )
-def test_an_age_is_said_in_one_unit(age_s: float, text: str) -> None:
+def test_an_age_is_shown_in_one_unit(age_s: float, text: str) -> None:
     assert _format_age(age_s) == text

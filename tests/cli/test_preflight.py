@@ -80,7 +80,7 @@ def told(command: str, file: Path) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_every_setting_that_names_a_file_is_among_them() -> None:
+def test_every_setting_that_names_a_file_is_tested() -> None:
     keys = {key for key in every_key() if names_a_file(getattr(field_at(key), "annotation", None))}
     assert keys == MISSING.keys()
 
@@ -106,7 +106,7 @@ def test_a_path_that_the_system_refuses_is_an_error_and_no_traceback(
     assert any(too_long in line or key[-1] in line for line in told(command, file))
 
 
-def test_check_and_serve_tell_all_at_once_and_the_same(tmp_path: Path) -> None:
+def test_check_and_serve_report_the_same_errors_at_once(tmp_path: Path) -> None:
     keys = [("htpasswd",), ("secret_files",), ("pages", "logo"), ("audit", "file")]
     faulty = [*(MISSING[key] for key in keys), {"routes": [{"maintenance": "gone.html"}]}]
     file = written(tmp_path, *faulty, {"tls": {"certificate": "gone.pem"}})
@@ -145,7 +145,7 @@ def test_a_fault_that_two_checks_find_is_reported_once() -> None:
     assert len(caught.value.faults) == 1
 
 
-def test_variables_that_go_before_the_file_are_named(tmp_path: Path) -> None:
+def test_variables_that_override_the_file_are_listed(tmp_path: Path) -> None:
     file = written(tmp_path)
     told = CliRunner(env={"DOORWARD_WORKERS": "2"}).invoke(
         app, ["config", "check", "-c", str(file)]

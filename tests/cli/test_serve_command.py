@@ -41,7 +41,7 @@ def read_with_typer(given: list[str]) -> ServeArguments | None:
 
 
 @given(st.lists(words, max_size=4))
-def test_both_readers_of_the_command_line_say_the_same(given: list[str]) -> None:
+def test_both_parsers_of_the_command_line_agree(given: list[str]) -> None:
     """The reader without typer may leave a line to typer, but must not read it differently."""
     read = read_arguments(given)
     assert read is None or read == read_with_typer(given)
@@ -54,9 +54,7 @@ def test_the_usual_forms_are_read_without_typer(line: str) -> None:
 
 @pytest.mark.outside
 @pytest.mark.parametrize("form", [[], ["-c", "{}"], ["--config", "{}"], ["--config={}"], ["-c{}"]])
-def test_settings_that_cannot_be_served_end_it_with_one_sentence_each(
-    tmp_path: Path, form: list[str]
-) -> None:
+def test_each_invalid_setting_is_reported_in_one_line(tmp_path: Path, form: list[str]) -> None:
     """Both ways to start report errors in the same way."""
     file = tmp_path / "doorward.yaml"
     file.write_text("routes: [{upstream: 'http://a'}]\nnonsense: 1\nlisten: x\n")
@@ -81,7 +79,7 @@ def test_a_database_that_cannot_be_used_is_named_once(tmp_path: Path) -> None:
 
 @pytest.mark.outside
 @pytest.mark.parametrize("option", ["-c", "--config="])
-def test_ctrl_c_while_it_starts_ends_it_without_a_traceback(tmp_path: Path, option: str) -> None:
+def test_ctrl_c_during_the_start_prints_no_traceback(tmp_path: Path, option: str) -> None:
     fifo = tmp_path / "doorward.yaml"
     os.mkfifo(fifo)
     named = [f"{option}{fifo}"] if option.endswith("=") else [option, str(fifo)]

@@ -82,7 +82,7 @@ def test_sessions_are_listed_with_their_device(doorward: Command) -> None:
     assert [s["suspended"] for s in listed(doorward)] == [False, True]
 
 
-def test_revoked_sessions_are_over_and_others_are_not(doorward: Command) -> None:
+def test_revoked_sessions_end_and_others_stay_valid(doorward: Command) -> None:
     doorward("user", "add", "alice", "--generate")
     tokens = opened(doorward.config, "alice", count=3)
     ids = [session["id"] for session in reversed(listed(doorward))]
@@ -105,14 +105,14 @@ def test_revoked_sessions_are_over_and_others_are_not(doorward: Command) -> None
         ("Mozilla/5.0 (Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0", " on Android"),
     ],
 )
-def test_a_device_is_told_as_well_as_it_can_be(
+def test_a_device_is_described_from_its_user_agent(
     doorward: Command, user_agent: str, device: str
 ) -> None:
     opened(doorward.config, "admin", user_agent=user_agent)
     assert device in doorward("session", "list")
 
 
-def test_programs_also_get_the_ended_sessions(doorward: Command) -> None:
+def test_the_ended_sessions_can_be_printed_as_json(doorward: Command) -> None:
     opened(doorward.config, "admin", count=2)
     [newest, oldest] = [session["id"] for session in listed(doorward)]
     told = json.loads(doorward("session", "revoke", newest, "--json"))

@@ -70,13 +70,13 @@ def test_a_token_is_made_and_printed_once(doorward: Command) -> None:
         assert text not in printed and "phone" in printed
 
 
-def test_programs_also_get_the_created_token(doorward: Command) -> None:
+def test_the_created_token_can_be_printed_as_json(doorward: Command) -> None:
     made = json.loads(doorward("token", "add", "admin", "--name", "ci", "--json"))
     assert opens(doorward, made.pop("token"))
     assert listed(doorward) == [made]
 
 
-def test_revoked_tokens_are_over_and_others_are_not(doorward: Command) -> None:
+def test_revoked_tokens_end_and_others_stay_valid(doorward: Command) -> None:
     doorward("user", "add", "alice", "--generate")
     texts = [added(doorward, "alice", "--name", f"n{number}") for number in range(3)]
     other = added(doorward, "admin", "--name", "ci")
@@ -92,7 +92,7 @@ def test_revoked_tokens_are_over_and_others_are_not(doorward: Command) -> None:
     assert doorward("token", "show", texts[0], status=1) == "There is no such token.\n"
 
 
-def test_the_trail_tells_of_tokens(doorward: Command) -> None:
+def test_the_audit_trail_records_tokens(doorward: Command) -> None:
     text = added(doorward, "admin", "--name", "ci")
     doorward("token", "revoke", text[3:20])
     doorward("token", "revoke-all", "admin")
@@ -102,7 +102,7 @@ def test_the_trail_tells_of_tokens(doorward: Command) -> None:
         assert f'"{kind}"' in lines
 
 
-def test_an_admin_scope_is_for_administrators(doorward: Command) -> None:
+def test_an_admin_scope_requires_an_administrator(doorward: Command) -> None:
     doorward("user", "add", "alice", "--generate")
     said = doorward("token", "add", "alice", "--name", "x", "--scope", "admin:read", status=1)
     assert "administrators" in said
@@ -123,12 +123,12 @@ def test_an_admin_scope_is_for_administrators(doorward: Command) -> None:
         (["--network", "here"], 1, "network here"),
     ],
 )
-def test_wrong_words_end_in_one_line(
+def test_wrong_arguments_are_refused_in_one_line(
     doorward: Command, words: list[str], status: int, says: str
 ) -> None:
     assert says in doorward("token", "add", "admin", "--name", "x", *words, status=status)
     assert listed(doorward) == []
 
 
-def test_a_name_steers_no_terminal(doorward: Command) -> None:
+def test_a_name_with_control_characters_is_refused(doorward: Command) -> None:
     assert "control" in doorward("token", "add", "admin", "--name", "a\x1b[31m", status=1)

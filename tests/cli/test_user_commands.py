@@ -21,7 +21,7 @@ DOORWARD = (sys.executable, "-c", "from doorward.cli import main; main()")
 SERVER_LIBRARIES = {"starlette", "uvicorn", "uvloop", "alembic", "jinja2", "httpx", "asyncpg"}
 
 
-def test_a_user_is_added_with_everything(doorward: Command) -> None:
+def test_a_user_is_added_with_every_option(doorward: Command) -> None:
     printed = doorward(
         "user", "add", "Älice", "--email", "alice@example.com", "--name", "Alice [b]A.[/b]",
         "--group", "wiki", "--group", "ops", "--role", "admin", "--super-admin",
@@ -52,7 +52,7 @@ def test_a_user_is_added_with_everything(doorward: Command) -> None:
     assert "Alice [b]A.[/b]" in table and "must change password" in table and "Admin" in table
 
 
-def test_a_name_that_is_taken_leads_to_the_command_that_helps(doorward: Command) -> None:
+def test_a_taken_name_is_reported_with_the_command_that_helps(doorward: Command) -> None:
     doorward("user", "add", "alice b", "--email", "alice@example.com", "--generate")
     add = ("user", "add", "--generate")
     for words, says in (
@@ -65,7 +65,7 @@ def test_a_name_that_is_taken_leads_to_the_command_that_helps(doorward: Command)
         assert doorward(*add, *words, status=1).endswith(says)
 
 
-def test_the_password_of_a_command_is_the_password(doorward: Command) -> None:
+def test_a_password_set_by_command_logs_in(doorward: Command) -> None:
     doorward("user", "add", "alice", "--password-stdin", stdin="first password \r\nsecond line\n")
     assert fits(doorward, "first password ")
     doorward("user", "passwd", "alice", "--password-stdin", stdin="next password")
@@ -75,7 +75,7 @@ def test_the_password_of_a_command_is_the_password(doorward: Command) -> None:
     assert doorward.users()["alice"]["must_change_password"] is True
 
 
-def test_states_are_set_and_lifted(doorward: Command) -> None:
+def test_users_are_banned_disabled_and_restored(doorward: Command) -> None:
     doorward("user", "add", "alice", "--generate")
     for command, key, value in (
         ("ban", "banned", True),
@@ -87,7 +87,7 @@ def test_states_are_set_and_lifted(doorward: Command) -> None:
         assert doorward.users()["alice"][key] is value
 
 
-def test_programs_also_get_the_result(doorward: Command) -> None:
+def test_results_can_be_printed_as_json(doorward: Command) -> None:
     def told(*words: str) -> dict[str, object]:
         user: dict[str, object] = json.loads(doorward("user", *words, "--json"))
         assert user["username"] == "alice"
@@ -113,7 +113,7 @@ def test_nothing_is_deleted_without_a_terminal_or_yes(doorward: Command) -> None
     assert "alice" not in doorward.users()
 
 
-def test_users_of_the_configuration_file_are_changed_there(doorward: Command) -> None:
+def test_users_of_the_configuration_file_are_read_only(doorward: Command) -> None:
     for words in (
         ("passwd", "admin", "--generate"),
         ("disable", "admin"),
@@ -153,14 +153,14 @@ def test_an_unknown_user_is_named(doorward: Command, words: tuple[str, ...]) -> 
         (("--generate", "--name", "a\nb"), "", 1, "display name"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_sentence(
+def test_invalid_attributes_are_refused_in_one_sentence(
     doorward: Command, words: tuple[str, ...], stdin: str, status: int, says: str
 ) -> None:
     assert says in doorward("user", "add", "alice", *words, stdin=stdin, status=status)
     assert "alice" not in doorward.users()
 
 
-def test_a_guessable_password_needs_weak(doorward: Command) -> None:
+def test_a_guessable_password_requires_the_option_weak(doorward: Command) -> None:
     doorward("user", "add", "alice", "--password-stdin", "--weak", stdin="password1\n")
     passwd = ("user", "passwd", "alice", "--password-stdin")
     said = doorward(*passwd, stdin="qwertyuiop\n", status=1)
@@ -179,13 +179,13 @@ def test_a_taken_or_impossible_name_is_refused(doorward: Command) -> None:
     assert "user name" in doorward("user", "add", "al\nice", "--generate", status=1)
 
 
-def test_a_name_of_two_sources_is_a_fault_of_the_configuration(doorward: Command) -> None:
+def test_a_name_in_two_sources_is_a_configuration_error(doorward: Command) -> None:
     doorward("user", "add", "alice", "--generate")
     doorward.config.write_text(doorward.config.read_text().replace("Admin", "Alice"))
     assert "'alice'" in doorward("user", "list", status=2)
 
 
-def test_a_database_that_cannot_be_opened_is_one_sentence(doorward: Command) -> None:
+def test_an_unreadable_database_is_reported_in_one_sentence(doorward: Command) -> None:
     doorward("user", "list")
     (doorward.config.parent / "data" / "doorward.db").write_text("no database" * 100)
     assert "restore a backup" in doorward("user", "list", status=2)
@@ -240,7 +240,7 @@ def test_on_a_terminal_the_password_is_asked_twice_and_not_shown(doorward: Comma
 
 
 @pytest.mark.outside
-def test_on_a_terminal_what_is_lost_is_asked_for(doorward: Command) -> None:
+def test_on_a_terminal_a_deletion_asks_for_confirmation(doorward: Command) -> None:
     doorward("user", "add", "alice", "--generate")
     delete = ("user", "delete", "alice", "-c", str(doorward.config))
     status, shown = on_a_terminal(*delete, answers=[(b": ", b"n\n")])
@@ -262,7 +262,7 @@ def test_on_a_terminal_what_is_lost_is_asked_for(doorward: Command) -> None:
         "lockouts",
     ],
 )
-def test_a_command_does_not_wait_for_the_servers_libraries(doorward: Command, words: str) -> None:
+def test_a_command_does_not_import_the_servers_libraries(doorward: Command, words: str) -> None:
     """They take most of a second to load."""
     doorward("user", "add", "alice", "--generate")
     done = subprocess.run(

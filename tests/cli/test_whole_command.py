@@ -47,7 +47,7 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 @every
-def test_a_command_takes_the_file(words: tuple[str, ...]) -> None:
+def test_every_command_on_an_instance_takes_the_option_c(words: tuple[str, ...]) -> None:
     options = {option for each in EVERY[words].params for option in each.opts}
     assert ("-c" in options) is (words not in WITHOUT_FILE)
 
@@ -61,7 +61,7 @@ def test_the_help_of_a_command_shows_flags_as_flags(words: tuple[str, ...]) -> N
 
 @pytest.mark.outside
 @pytest.mark.parametrize("words", [["--help"], ["--version"], [], ["user", "--help"]], ids=str)
-def test_help_waits_for_no_library_that_it_does_not_need(words: list[str]) -> None:
+def test_help_imports_no_slow_library(words: list[str]) -> None:
     code = f"""
 import atexit, sys
 atexit.register(lambda: print(sorted({SLOW!r} & set(sys.modules)), file=sys.stderr))
@@ -101,9 +101,7 @@ def test_a_shell_completes_commands_and_options(typed: str, offered: list[str]) 
 
 @pytest.mark.outside
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_no_command_ends_halfway_on_a_terminal_that_lacks_a_character(
-    tmp_path: Path, encoding: str
-) -> None:
+def test_a_character_that_the_terminal_lacks_is_escaped(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "Ж.yaml"
     file.write_text(
         "routes: [{upstream: 'http://127.0.0.1:9'}]\npages: {name: Ж 木}\n", encoding="utf-8"
@@ -185,7 +183,7 @@ def every_question(file: Path) -> Iterator[list[str]]:
 @pytest.mark.parametrize(
     "stdin", ["os.close(0); sys.stdin = None", "give(b'')", "give(b'\\xff\\n')"]
 )
-def test_a_command_without_an_answer_changes_nothing(tmp_path: Path, stdin: str) -> None:
+def test_a_command_without_valid_input_changes_nothing(tmp_path: Path, stdin: str) -> None:
     """A closed or empty standard input, and bytes that are no text, end in a sentence."""
     file = tmp_path / "doorward.yaml"
     file.write_text("routes: [{upstream: 'http://127.0.0.1:9'}]\n")

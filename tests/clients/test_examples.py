@@ -49,7 +49,7 @@ def run(program: Path, live: Live, name: str, **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_there_is_one_of_each_language_for_each_dialect() -> None:
+def test_each_dialect_has_an_example_in_each_language() -> None:
     names = {path.name for path in EXAMPLES.iterdir()} - {"README.md"}
     assert names == {f"{name}.{kind}" for name in ALL for kind in ("py", "mjs")}
 
@@ -62,7 +62,7 @@ def test_it_logs_in_and_out(live: Live, program: Path) -> None:
 
 
 @every_program
-def test_it_gives_a_code_where_one_is_due(live: Live, program: Path) -> None:
+def test_it_sends_a_code_if_one_is_required(live: Live, program: Path) -> None:
     """For a user whose app was set up elsewhere: `user import` imports its secret."""
     name, secret = program.name.replace(".", "-"), totp.new_secret()
     file = live.folder / f"{name}.users"

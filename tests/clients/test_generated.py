@@ -150,7 +150,7 @@ def test_it_administers_users_with_a_token(made: Made, live: Live) -> None:
     assert type(refused).__name__ == "ApiError" and refused.error == "unauthenticated"
 
 
-def test_it_reads_a_refusal(made: Made) -> None:
+def test_it_parses_a_refusal(made: Made) -> None:
     body = made.models.XhrCredentials(username="alice", password="not it")
     refused = made.call("xhr_post_xhr_login", made.nobody(), body=body)
     assert type(refused).__name__ == "XhrError" and refused.error == "invalid_credentials"

@@ -75,7 +75,7 @@ def test_the_administration_api_answers_as_it_is_described(live: Live, tmp_path:
     run(live, tmp_path, "api", STRICT, "--header", f"Authorization: Bearer {token(live)}")
 
 
-def test_it_does_so_for_nobody_as_well(live: Live, tmp_path: Path) -> None:
+def test_it_does_so_for_anonymous_clients_too(live: Live, tmp_path: Path) -> None:
     run(live, tmp_path, "api", CHECKS)
 
 

@@ -72,7 +72,7 @@ async def is_live(accounts: Accounts, opened: Opened) -> bool:
     return (await accounts.live.find(credential, opened.token, NOW)).session is not None
 
 
-async def test_users_of_the_file_log_in_and_are_changed_there(file: Path) -> None:
+async def test_users_of_the_file_log_in_and_are_read_only(file: Path) -> None:
     async with running(file) as accounts:
         opened = await login(accounts, "ALICE", "first password")
         user = opened.session.user
@@ -87,7 +87,7 @@ async def test_users_of_the_file_log_in_and_are_changed_there(file: Path) -> Non
         assert not (await accounts.users.get("bob")).is_usable
 
 
-async def test_a_change_of_the_file_counts_at_the_second_look(file: Path) -> None:
+async def test_a_change_to_the_file_takes_effect_at_the_second_check(file: Path) -> None:
     """GHSA-x883-2vmg-xwf7: a change in the watched file took effect late. CVE-2026-40934: sessions
     survived a change of the password in the file."""
     async with running(file) as accounts:
@@ -111,7 +111,7 @@ async def test_a_change_of_the_file_counts_at_the_second_look(file: Path) -> Non
         assert await login(accounts, "bob", "bobs password")
 
 
-async def test_a_changed_file_is_read_while_others_are_answered(
+async def test_a_changed_file_is_read_in_another_thread(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readers: list[threading.Thread] = []
@@ -129,7 +129,7 @@ async def test_a_changed_file_is_read_while_others_are_answered(
     assert readers and threading.main_thread() not in readers
 
 
-async def test_a_change_is_recorded_by_one_of_the_processes_that_read_it(file: Path) -> None:
+async def test_a_change_is_recorded_by_only_one_process(file: Path) -> None:
     async with running(file) as one, running(file) as other:
         for lines_of in (lines(alice="next password"), lines(alice="first password")):
             file.write_text(lines_of)
@@ -141,7 +141,7 @@ async def test_a_change_is_recorded_by_one_of_the_processes_that_read_it(file: P
         assert details[0] != details[1] and "$" not in "".join(details)
 
 
-async def test_a_change_read_while_storage_is_silent_is_taken_in_later(
+async def test_a_change_read_while_storage_is_down_is_applied_later(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def silent(*_: object) -> None:
@@ -161,7 +161,7 @@ async def test_a_change_read_while_storage_is_silent_is_taken_in_later(
         assert not await is_live(accounts, alice) and not (await accounts.users.get("alice")).active
 
 
-async def test_a_password_changed_while_nothing_ran_ends_the_sessions(file: Path) -> None:
+async def test_a_password_changed_while_doorward_is_stopped_ends_the_sessions(file: Path) -> None:
     async with running(file) as accounts:
         alice = await login(accounts, "alice", "first password")
     async with running(file) as accounts:
@@ -196,7 +196,7 @@ def binary(file: Path) -> None:
         (binary, "not UTF-8"),
     ],
 )
-async def test_a_wrong_change_is_said_once_and_leaves_all_as_it_was(
+async def test_an_invalid_change_is_logged_once_and_the_previous_users_stay(
     file: Path, harm: Callable[[Path], None], says: str
 ) -> None:
     async with running(file) as accounts:
@@ -213,14 +213,14 @@ async def test_a_wrong_change_is_said_once_and_leaves_all_as_it_was(
 
 
 @pytest.mark.parametrize("harm", [broken, removed, binary])
-async def test_a_wrong_file_stops_the_start(file: Path, harm: Callable[[Path], None]) -> None:
+async def test_an_invalid_file_stops_the_start(file: Path, harm: Callable[[Path], None]) -> None:
     harm(file)
     with pytest.raises(StorageFault, match=f"htpasswd: {file}"):
         async with running(file):
             pass
 
 
-async def test_a_name_of_two_sources_stops_the_start(file: Path) -> None:
+async def test_a_name_in_two_sources_stops_the_start(file: Path) -> None:
     more = f", users: [{{username: ALICE, password_hash: '{await _ours()}'}}]"
     with pytest.raises(StorageFault, match="'alice' is a user of config and of htpasswd"):
         async with running(file, more):
@@ -235,7 +235,7 @@ async def _ours() -> str:
         passwords.close()
 
 
-async def test_a_hash_of_ours_in_the_file_is_good(file: Path) -> None:
+async def test_a_doorward_hash_in_the_file_verifies(file: Path) -> None:
     file.write_text(f"alice:{await _ours()}\n")
     async with running(file) as accounts:
         assert await login(accounts, "alice", "correct horse")
@@ -262,7 +262,7 @@ def test_lines_without_users_are_skipped() -> None:
     ]  # fmt: skip
 
 
-def test_an_endless_file_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(htpasswd, "FILE_BYTES", 10)
     with pytest.raises(DirectoryFault, match="larger than"):
         HtpasswdDirectory(file)
@@ -293,7 +293,7 @@ def test_a_change_that_keeps_the_time_of_the_file_is_noticed(
     assert directory.fresh() is not None
 
 
-def test_other_permissions_and_times_are_no_change_of_the_users(file: Path) -> None:
+def test_a_change_of_permissions_or_times_is_ignored(file: Path) -> None:
     directory = HtpasswdDirectory(file)
     file.chmod(0o600)
     os.utime(file, (NOW, NOW))
@@ -303,7 +303,7 @@ def test_other_permissions_and_times_are_no_change_of_the_users(file: Path) -> N
 @given(
     st.text() | st.lists(st.sampled_from(["a", ":", "\n", "users:", " ", "$2b$", "{", ",", "-"]))
 )
-def test_no_text_is_more_than_a_fault(given_text: str | list[str]) -> None:
+def test_any_text_is_read_or_reported_as_a_fault(given_text: str | list[str]) -> None:
     text = "".join(given_text)
     for read in (read_htpasswd, read_authelia, read_tinyauth):
         with contextlib.suppress(FormatFault):

@@ -78,7 +78,7 @@ def only(found: dict[str, tuple[Finding, ...]], check: str) -> Finding:
     return finding
 
 
-async def test_a_sound_installation_is_left_alone(folder: Path, serve: Serve) -> None:
+async def test_a_sound_installation_has_no_findings(folder: Path, serve: Serve) -> None:
     async with serving() as mail:
         email = {"smtp": f"smtp://127.0.0.1:{mail.port}", "from": "d@app.test"}
         rules = [{"preset": "public-assets"}, {"path": "/admin/*", "groups": ["admins"]}]
@@ -236,7 +236,7 @@ async def test_17_a_cookie_that_browsers_drop(folder: Path) -> None:
         ({"obeys_override": True}, "takes another method from X-HTTP-Method-Override"),
     ],
 )
-async def test_how_a_server_reads_is_a_note(
+async def test_the_header_folding_of_a_server_is_a_note(
     folder: Path, serve: Serve, habits: dict[str, Any], said: str
 ) -> None:
     route = {"upstream": serve(**habits), "health": {"path": "/health"}}
@@ -298,7 +298,7 @@ async def test_a_login_form_that_is_not_where_it_should_be(
 # The command
 
 
-def test_it_tells_a_live_installation_and_logs_in(tmp_path: Path, stack: ExitStack) -> None:
+def test_it_checks_a_live_installation_and_logs_in(tmp_path: Path, stack: ExitStack) -> None:
     upstream = f"http://127.0.0.1:{stack.enter_context(application())}"
     with Live(tmp_path, upstream) as live:
         url = f"http://{live.host}"
@@ -419,7 +419,7 @@ async def test_21_a_cookie_whose_domain_is_not_the_one_of_the_settings(
         ), line
 
 
-async def test_a_check_that_breaks_hides_no_other() -> None:
+async def test_a_check_that_crashes_is_reported() -> None:
     from doorward.doctor.checkups import _make
 
     def broken() -> list[Finding]:

@@ -56,7 +56,7 @@ def read_numbers(path: Path) -> list[int]:
     return [json.loads(line)["number"] for line in path.read_text().splitlines()]
 
 
-def test_no_lock_is_waited_for_without_a_limit() -> None:
+def test_every_wait_for_a_lock_has_a_limit() -> None:
     """`settings/file_lock.py` has the only wait, which ends."""
     found = [
         (file.name, ast.unparse(node))
@@ -95,7 +95,7 @@ def test_rate_counters_refuse_at_once_until_their_file_is_free(
     rates.close()
 
 
-def test_audit_lines_wait_in_the_thread_and_are_reported_if_they_are_lost(
+def test_audit_lines_wait_for_the_lock_and_lost_ones_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "THREAD_WAIT_S", 0.05)
@@ -116,7 +116,7 @@ def test_audit_lines_wait_in_the_thread_and_are_reported_if_they_are_lost(
     assert read_numbers(file) == [2]
 
 
-def test_audit_lines_that_waited_are_in_the_file_that_then_has_the_name(tmp_path: Path) -> None:
+def test_audit_lines_that_waited_go_to_the_new_file_after_a_rotation(tmp_path: Path) -> None:
     """A tool may lock the file, move it away and compress it."""
     channel = open_channel(file := tmp_path / "audit.jsonl")
     assert channel is not None
@@ -166,7 +166,7 @@ async def test_metrics_do_not_wait_for_the_lock_of_their_folder(tmp_path: Path) 
     second.close()
 
 
-def test_a_retirement_of_a_key_says_that_another_one_does_not_end(
+def test_a_key_retirement_fails_if_another_process_keeps_the_lock(
     settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_ring, "LOCK_WAIT_S", 0.0)

@@ -51,9 +51,7 @@ def said(live: Live, *events: str) -> str:
     return ", ".join(f"{count(live, event)}x {event}" for event in events)
 
 
-def test_what_was_acknowledged_before_the_process_is_killed_holds_after_a_restart(
-    tmp_path: Path, origin: Origin, tell: Tell
-) -> None:
+def test_acknowledged_changes_survive_a_kill(tmp_path: Path, origin: Origin, tell: Tell) -> None:
     live = start(tmp_path, origin)
     kept: list[str] = []
     ended: list[str] = []
@@ -94,7 +92,7 @@ def test_what_was_acknowledged_before_the_process_is_killed_holds_after_a_restar
     tell(f"kill -9, {ROUNDS} times", before, "all of them", "a cut connection", "")
 
 
-def test_a_full_disk_refuses_what_it_cannot_keep_and_ends_nothing(
+def test_a_full_disk_refuses_logins_but_ends_no_session(
     small_disk: SmallDisk, tmp_path: Path, origin: Origin, tell: Tell
 ) -> None:
     live = start(tmp_path, origin, data_dir=str(small_disk.path / "data"))
@@ -119,7 +117,7 @@ def test_a_full_disk_refuses_what_it_cannot_keep_and_ends_nothing(
     tell("full disk", "1 session", "1 session", "503 for logins, 200 otherwise", log)
 
 
-def test_a_database_that_another_program_locks_delays_nobody_for_longer_than_the_deadline(
+def test_a_locked_database_delays_requests_no_longer_than_the_deadline(
     tmp_path: Path, origin: Origin, tell: Tell
 ) -> None:
     live = start(tmp_path, origin)
@@ -143,7 +141,7 @@ def test_a_database_that_another_program_locks_delays_nobody_for_longer_than_the
     tell("SQLite locked", "1 session", "1 session", users, log)
 
 
-def test_a_database_file_that_is_removed_takes_no_login_that_the_restart_would_lose(
+def test_no_login_is_accepted_while_the_database_file_is_missing(
     tmp_path: Path, origin: Origin, tell: Tell
 ) -> None:
     live = start(tmp_path, origin)
@@ -206,7 +204,7 @@ def processes_of(postmaster: int) -> list[int]:
     return [postmaster, *map(int, children)]
 
 
-async def test_a_postgresql_that_hangs_is_told_from_a_session_that_is_nobodys(
+async def test_a_hanging_postgresql_gives_503_and_not_an_invalid_session(
     tmp_path: Path, origin: Origin, tell: Tell
 ) -> None:
     if (binaries := postgresql.binaries()) is None:
