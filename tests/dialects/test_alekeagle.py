@@ -71,7 +71,7 @@ def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
 @pytest.mark.parametrize(
     "kind", sorted(set(alekeagle.ERROR_TABLE) - {contexts.RateLimited}, key=repr)
 )
-def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | RequestFault]) -> None:
+def test_every_error_has_the_same_shape(kind: type[Refusal | RequestFault]) -> None:
     error = kind.__new__(kind)
     Exception.__init__(error, kind.message)
     vars(error).update(fields=())
@@ -87,7 +87,9 @@ def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | RequestFault])
 
 
 @pytest.mark.parametrize("path", [SESSION, "/api/session"])
-async def test_the_session_that_asks(home: House, script: httpx.AsyncClient, path: str) -> None:
+async def test_the_current_session_is_returned(
+    home: House, script: httpx.AsyncClient, path: str
+) -> None:
     """curl -X GET -H "Authorization: token" https://alekeagle.me/api/session"""
     login = (await script.post(SESSION, json=RIGHT)).json()
     script.cookies.clear()
@@ -231,7 +233,7 @@ async def test_a_database_that_does_not_answer_is_a_500(
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-async def test_a_session_whose_second_factor_is_due_opens_nothing(
+async def test_a_pending_session_is_refused_at_every_endpoint(
     home: House, script: httpx.AsyncClient, method: str, path: str
 ) -> None:
     """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
@@ -255,7 +257,7 @@ async def test_a_session_past_its_end_is_a_401(
 
 
 @pytest.mark.parametrize("headers", ["bare", "Bearer", "bearer", "cookie"])
-async def test_the_token_may_come_in_any_of_these(
+async def test_a_token_is_accepted_in_every_documented_place(
     home: House, script: httpx.AsyncClient, headers: str
 ) -> None:
     one = await home.opened()
@@ -272,9 +274,7 @@ async def test_the_token_may_come_in_any_of_these(
 # Other users' sessions
 
 
-async def test_the_sessions_of_others_are_as_if_there_were_none(
-    home: House, script: httpx.AsyncClient
-) -> None:
+async def test_sessions_of_other_users_look_unknown(home: House, script: httpx.AsyncClient) -> None:
     await home.add("bob")
     bob = await home.opened("bob")
     home.clock.now += 100
@@ -323,9 +323,7 @@ PARTS = [
 ]
 
 
-async def test_a_list_comes_whole_or_in_the_part_that_is_asked_for(
-    home: House, script: httpx.AsyncClient
-) -> None:
+async def test_a_list_is_returned_whole_or_in_part(home: House, script: httpx.AsyncClient) -> None:
     opened = await several(home, 55)
     everything = [each.session.iat for each in opened]
     for query, first, end in PARTS:
@@ -414,7 +412,7 @@ async def test_ending_another_session_keeps_the_cookie(
     assert (await script.get(SESSION, headers=headers)).status_code == 401
 
 
-async def test_json_announced_and_not_sent_is_no_fault_of_a_delete(
+async def test_a_delete_with_a_json_type_and_no_body_is_accepted(
     home: House, script: httpx.AsyncClient
 ) -> None:
     """Version 2 of the original client sends this header with every request."""
@@ -467,7 +465,7 @@ async def test_an_invalid_list_of_ids_is_a_400(
     assert len(await home.sessions()) == 3
 
 
-async def test_ten_thousand_ids_are_looked_up_or_too_many(
+async def test_ten_thousand_ids_are_looked_up_unless_the_body_is_too_large(
     home: House, script: httpx.AsyncClient
 ) -> None:
     one, *_ = await several(home)
@@ -481,7 +479,7 @@ async def test_ten_thousand_ids_are_looked_up_or_too_many(
 
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "null"}])
 @pytest.mark.parametrize(("method", "path"), [e for e in ENDPOINTS if e[0] == "DELETE"])
-async def test_another_site_ends_nothing_with_its_visitors_cookie(
+async def test_another_site_cannot_end_sessions_with_a_users_cookie(
     home: House, script: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]
 ) -> None:
     one, *_ = await several(home)
@@ -505,7 +503,7 @@ async def test_another_site_ends_nothing_with_its_visitors_cookie(
         ("FROB", "/api/sessions/all", "DELETE OPTIONS"),
     ],
 )
-async def test_other_methods_find_no_endpoint(
+async def test_other_methods_are_a_404_with_the_allowed_ones(
     script: httpx.AsyncClient, method: str, path: str, allowed: str
 ) -> None:
     answer = await script.request(method, path)
@@ -523,7 +521,7 @@ async def test_head_answers_where_get_does_and_options_everywhere(
         assert (await script.options(path)).status_code == 204
 
 
-async def test_without_sample_paths_and_under_another_prefix(tmp_path: Path) -> None:
+async def test_the_prefix_can_change_and_sample_paths_can_be_off(tmp_path: Path) -> None:
     on = {"alekeagle": {"prefix": "/door", "sample_paths": False}}
     async with house(tmp_path, dialects=on) as home, home.program() as script:
         assert (await script.get("/door/user/session")).status_code == 401

@@ -52,7 +52,7 @@ async def script(home: House) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("path", [SESSION, "/api/session"])
-async def test_the_documents_login(tmp_path: Path, path: str) -> None:
+async def test_the_documented_login_works(tmp_path: Path, path: str) -> None:
     """curl -d {"user":"joe","pass":"joe","rememberMe":true} https://alekeagle.me/api/session"""
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("joe")
     joe = {"username": "joe", "password_hash": cheap}
@@ -73,7 +73,7 @@ REMEMBERED = [True, "true", 1, "1"]
 NOT_REMEMBERED: list[Any] = [False, None, "false", 0, "0", "", "yes", 2, [], {}, ["true"], "TRUE"]
 
 
-async def test_a_month_or_ten_years(home: House, script: httpx.AsyncClient) -> None:
+async def test_a_session_lasts_a_month_or_ten_years(home: House, script: httpx.AsyncClient) -> None:
     for remember in [*REMEMBERED, *NOT_REMEMBERED]:
         answer = await script.post(SESSION, json=RIGHT | {"rememberMe": remember})
         life = TEN_YEARS_S if remember in REMEMBERED and remember is not False else MONTH_S
@@ -85,7 +85,7 @@ async def test_a_month_or_ten_years(home: House, script: httpx.AsyncClient) -> N
 
 
 @pytest.mark.parametrize("life", ["5d", "10d"])
-async def test_the_owner_may_shorten_both_lives(tmp_path: Path, life: str) -> None:
+async def test_both_lifetimes_can_be_shortened(tmp_path: Path, life: str) -> None:
     on = {"alekeagle": {"lifetime": "5d", "remember_lifetime": "20d"}}
     async with house(tmp_path, dialects=on, sessions={"max_lifetime": "10d"}) as home:
         await home.add("alice")
@@ -138,7 +138,7 @@ async def test_a_wrong_password_and_an_unknown_user_have_different_answers(
     assert not any(map(set_cookies, (wrong, unknown, empty)))
 
 
-async def test_by_setting_an_unknown_user_gets_the_answer_of_a_wrong_password(
+async def test_an_unknown_user_can_be_answered_like_a_wrong_password(
     tmp_path: Path,
 ) -> None:
     on = {"alekeagle": {"conceal_unknown_users": True}}
@@ -173,7 +173,7 @@ async def test_a_password_that_has_to_change_is_reported_in_a_sentence(
     assert is_answer(answer, 403, {"code": "GENERIC_ERROR", "message": sentence})
 
 
-async def test_a_presented_token_does_not_matter_and_a_cookie_is_replaced(
+async def test_a_login_ignores_a_token_and_replaces_the_cookie(
     home: House, script: httpx.AsyncClient
 ) -> None:
     old = await home.opened()
@@ -230,7 +230,7 @@ BAD_FIELDS: list[tuple[Any, list[str]]] = [
 
 
 @pytest.mark.parametrize(("body", "fields"), BAD_FIELDS)
-async def test_what_is_missing_or_of_a_wrong_type_is_named_together(
+async def test_missing_and_mistyped_fields_are_listed_together(
     script: httpx.AsyncClient, body: Any, fields: list[str]
 ) -> None:
     answer = await script.post(
@@ -259,7 +259,7 @@ BAD_BODIES: dict[str, tuple[str, bytes]] = {
 
 
 @pytest.mark.parametrize(("kind", "body"), BAD_BODIES.values(), ids=BAD_BODIES.keys())
-async def test_a_body_that_is_no_login_lacks_both_fields(
+async def test_an_unreadable_body_lacks_both_fields(
     script: httpx.AsyncClient, kind: str, body: bytes
 ) -> None:
     answer = await script.post(SESSION, content=body, headers={"content-type": kind})
@@ -267,7 +267,7 @@ async def test_a_body_that_is_no_login_lacks_both_fields(
 
 
 @pytest.mark.parametrize("kind", ["application/json", FORM, "multipart/form-data; boundary=b"])
-async def test_ten_mebibytes_are_too_large(script: httpx.AsyncClient, kind: str) -> None:
+async def test_a_body_of_ten_mebibytes_is_a_413(script: httpx.AsyncClient, kind: str) -> None:
     body = b"x" * (10 * 1024 * 1024)
     answer = await script.post(SESSION, content=body, headers={"content-type": kind})
     assert is_error(answer, 413, "BODY_TOO_LARGE_ERROR")
@@ -321,7 +321,7 @@ async def answer_with(
     return await script.post(SESSION, json={"2fa": given} | more)
 
 
-async def test_with_an_app_the_login_is_repeated_with_its_code(
+async def test_with_totp_a_second_request_sends_the_code(
     home: House, script: httpx.AsyncClient
 ) -> None:
     secret = await turn_on_totp(home)
@@ -335,7 +335,7 @@ async def test_with_an_app_the_login_is_repeated_with_its_code(
     assert own.status_code == 200 and own.json()["exp"] == answer.json()["exp"]
 
 
-async def test_the_challenge_says_when_it_ends_and_dies_then(
+async def test_a_challenge_expires_at_its_stated_time(
     home: House, script: httpx.AsyncClient
 ) -> None:
     secret = await turn_on_totp(home)
@@ -349,7 +349,7 @@ async def test_the_challenge_says_when_it_ends_and_dies_then(
     assert is_error(late, 401, "INVALID_SESSION_ERROR")
 
 
-async def test_the_first_request_says_whether_to_remember(
+async def test_only_the_first_request_decides_whether_to_remember(
     home: House, script: httpx.AsyncClient
 ) -> None:
     secret = await turn_on_totp(home)
@@ -362,9 +362,7 @@ async def test_the_first_request_says_whether_to_remember(
         assert answer.json()["exp"] == begun + life
 
 
-async def test_five_wrong_codes_and_the_challenge_is_dead(
-    home: House, script: httpx.AsyncClient
-) -> None:
+async def test_five_wrong_codes_end_the_challenge(home: House, script: httpx.AsyncClient) -> None:
     secret = await turn_on_totp(home)
     token = await challenged(script, "totp")
     for _ in range(5):
@@ -379,7 +377,7 @@ async def test_five_wrong_codes_and_the_challenge_is_dead(
     assert not await home.sessions()
 
 
-async def test_a_larger_budget_of_codes_does_not_keep_a_challenge_alive(tmp_path: Path) -> None:
+async def test_a_larger_budget_of_codes_does_not_extend_a_challenge(tmp_path: Path) -> None:
     async with house(tmp_path, dialects=ON, second_factor={"attempts": 50}) as home:
         await home.add("alice")
         secret = await turn_on_totp(home)
@@ -395,7 +393,7 @@ async def test_a_larger_budget_of_codes_does_not_keep_a_challenge_alive(tmp_path
             assert right.status_code == 201
 
 
-async def test_a_locked_user_gets_the_lock_out_in_an_earlier_challenge(
+async def test_an_earlier_challenge_reports_the_lock_out(
     home: House, script: httpx.AsyncClient
 ) -> None:
     """CVE-2024-21500: all challenges share one budget."""
@@ -409,7 +407,7 @@ async def test_a_locked_user_gets_the_lock_out_in_an_earlier_challenge(
     assert is_error(again, 401, "INVALID_SESSION_ERROR")
 
 
-async def test_a_challenge_is_good_once(home: House, script: httpx.AsyncClient) -> None:
+async def test_a_challenge_works_once(home: House, script: httpx.AsyncClient) -> None:
     secret = await turn_on_totp(home)
     token = await challenged(script, "totp")
     assert (await answer_with(script, token, "totp", next_code(home, secret))).status_code == 201
@@ -417,7 +415,9 @@ async def test_a_challenge_is_good_once(home: House, script: httpx.AsyncClient) 
     assert is_error(again, 401, "INVALID_SESSION_ERROR")
 
 
-async def test_a_challenge_opens_nothing_else(home: House, script: httpx.AsyncClient) -> None:
+async def test_a_challenge_is_refused_at_other_endpoints(
+    home: House, script: httpx.AsyncClient
+) -> None:
     """CVE-2026-32246: a pending session was accepted by another endpoint."""
     await turn_on_totp(home)
     token = await challenged(script, "totp")
@@ -427,7 +427,7 @@ async def test_a_challenge_opens_nothing_else(home: House, script: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("kind", ["full", "of another entrance", "nobody's", "no token at all"])
-async def test_what_is_no_challenge_of_this_dialect_is_no_token(
+async def test_only_a_challenge_of_this_dialect_is_accepted(
     home: House, script: httpx.AsyncClient, kind: str
 ) -> None:
     secret = await turn_on_totp(home)
@@ -441,9 +441,7 @@ async def test_what_is_no_challenge_of_this_dialect_is_no_token(
     assert is_error(answer, 401, "INVALID_SESSION_ERROR")
 
 
-async def test_a_challenge_of_who_was_banned_meanwhile_says_so(
-    home: House, script: httpx.AsyncClient
-) -> None:
+async def test_a_ban_during_a_challenge_is_reported(home: House, script: httpx.AsyncClient) -> None:
     secret = await turn_on_totp(home)
     token = await challenged(script, "totp")
     await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
@@ -451,7 +449,7 @@ async def test_a_challenge_of_who_was_banned_meanwhile_says_so(
     assert is_error(answer, 403, "BANNED_ERROR")
 
 
-async def test_backup_codes_are_named_while_there_are_any(
+async def test_backup_codes_are_offered_while_any_are_left(
     home: House, script: httpx.AsyncClient
 ) -> None:
     await turn_on_totp(home)
@@ -473,7 +471,7 @@ async def test_with_the_email_factor_the_login_sends_a_mail(
     assert answer.status_code == 201
 
 
-async def test_beside_an_app_a_mail_is_sent_when_it_is_asked_for(
+async def test_with_totp_a_code_is_mailed_only_on_request(
     home: House, script: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     await turn_on_totp(home)
@@ -490,7 +488,7 @@ async def test_beside_an_app_a_mail_is_sent_when_it_is_asked_for(
     assert is_error(no_code, 400, "MISSING_FIELDS_ERROR", "2fa.code")
 
 
-async def test_a_mail_that_cannot_be_sent_leaves_the_backup_codes(
+async def test_backup_codes_work_if_a_mail_cannot_be_sent(
     home: House, script: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     await turn_on_email(home)
@@ -502,7 +500,7 @@ async def test_a_mail_that_cannot_be_sent_leaves_the_backup_codes(
     assert (await answer_with(script, token, "backup", codes[0])).status_code == 201
 
 
-async def test_a_form_can_take_the_second_step(home: House, script: httpx.AsyncClient) -> None:
+async def test_a_form_can_send_the_second_step(home: House, script: httpx.AsyncClient) -> None:
     secret = await turn_on_totp(home)
     token = await challenged(script, "totp")
     form = {"2fa[token]": token, "2fa[type]": "totp", "2fa[code]": next_code(home, secret)}
@@ -571,7 +569,7 @@ async def test_a_user_is_counted_by_the_session_and_not_by_the_network(tmp_path:
         assert statuses == [200, 200, 429, 200, 401, 401, 429]
 
 
-async def test_logins_have_a_limit_of_their_own_where_that_is_set(tmp_path: Path) -> None:
+async def test_logins_can_have_their_own_limit(tmp_path: Path) -> None:
     async with limited(tmp_path, login_limit={"requests": 1, "per": "1m"}) as home:
         await home.add("alice")
         async with home.program() as script:
@@ -590,7 +588,7 @@ async def test_logins_have_a_limit_of_their_own_where_that_is_set(tmp_path: Path
             assert answer.status_code == 201  # the second step does not count as a second login
 
 
-async def test_counting_goes_on_without_a_database(tmp_path: Path) -> None:
+async def test_requests_are_counted_without_a_database(tmp_path: Path) -> None:
     async with limited(tmp_path) as home, home.program() as script:
         await home.add("alice")
         one = await home.opened()
@@ -604,7 +602,7 @@ async def test_without_limits_there_are_no_headers(script: httpx.AsyncClient) ->
     assert "x-ratelimit-limit" not in (await script.get(SESSION)).headers
 
 
-async def test_scripts_of_a_named_origin_may_call_it(tmp_path: Path) -> None:
+async def test_scripts_of_an_allowed_origin_can_call_it(tmp_path: Path) -> None:
     app = "https://app.example.com"
     async with limited(tmp_path, cors={"origins": [app]}) as home, home.program() as script:
         await home.add("alice")
@@ -620,7 +618,7 @@ async def test_scripts_of_a_named_origin_may_call_it(tmp_path: Path) -> None:
         assert own.status_code == 201 and "access-control-allow-origin" not in own.headers
 
 
-def test_the_words_are_those_of_the_document() -> None:
+def test_the_messages_are_the_documented_ones() -> None:
     from doorward.dialects.alekeagle import error_table
 
     assert MESSAGES.items() <= error_table.MESSAGES.items()

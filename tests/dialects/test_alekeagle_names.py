@@ -53,7 +53,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("user_agent", "name"), MEASURED + OTHERS)
-def test_a_session_is_called_by_its_browser_and_system(user_agent: str, name: str) -> None:
+def test_a_session_is_named_after_its_browser_and_system(user_agent: str, name: str) -> None:
     assert session_name(user_agent) == name
 
 
@@ -66,7 +66,7 @@ def test_any_user_agent_has_a_name(pieces: list[str]) -> None:
     assert session_name(user_agent) or not user_agent
 
 
-def test_no_user_agent_takes_long() -> None:
+def test_every_user_agent_is_parsed_quickly() -> None:
     """A pattern that backtracks takes longer than the limit of a test."""
     for piece in (*PIECES, "Trident/rv:"):
         assert session_name((piece * 512)[:512])

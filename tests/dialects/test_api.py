@@ -100,7 +100,7 @@ async def test_the_table_has_every_endpoint(home: House) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY)
-async def test_nothing_but_a_token_for_it_opens_it(home: House, method: str, path: str) -> None:
+async def test_only_an_admin_token_gives_access(home: House, method: str, path: str) -> None:
     """Neither a fresh session nor an administrator's token for applications gives access, so no
     page of another site can use a cookie here."""
     opened = await home.opened("boss", second_factor_at=home.clock())
@@ -122,7 +122,9 @@ async def test_nothing_but_a_token_for_it_opens_it(home: House, method: str, pat
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY)
-async def test_a_token_that_reads_changes_nothing(home: House, method: str, path: str) -> None:
+async def test_a_read_only_token_cannot_change_anything(
+    home: House, method: str, path: str
+) -> None:
     if path == "audit/events":
         return  # a stream, which is read below
     async with await client_of(home, admin="read") as client:
@@ -133,12 +135,14 @@ async def test_a_token_that_reads_changes_nothing(home: House, method: str, path
         assert is_error(answer, 403, "not_permitted")
 
 
-async def test_it_is_off_until_it_is_switched_on(tmp_path: Path) -> None:
+async def test_the_api_is_off_by_default(tmp_path: Path) -> None:
     async with house(tmp_path) as home, home.program() as client:
         assert (await client.get(f"{API}/users")).status_code == 404
 
 
-async def test_a_token_ends_with_the_rank_of_its_user(home: House, boss: httpx.AsyncClient) -> None:
+async def test_a_token_loses_access_with_its_users_role(
+    home: House, boss: httpx.AsyncClient
+) -> None:
     """CVE-2024-41942, and GHSA-x883-2vmg-xwf7: a revoked role that still counted."""
     async with await client_of(home, "helper") as helper:
         assert (await helper.get(f"{API}/users")).status_code == 200
@@ -149,7 +153,7 @@ async def test_a_token_ends_with_the_rank_of_its_user(home: House, boss: httpx.A
         assert is_error(await helper.get(f"{API}/users"), 401, "unauthenticated")
 
 
-async def test_a_token_counts_within_its_network_and_methods_alone(home: House) -> None:
+async def test_a_token_is_limited_to_its_networks_and_methods(home: House) -> None:
     async with await client_of(home, networks=("198.51.100.0/24",)) as elsewhere:
         assert is_error(await elsewhere.get(f"{API}/users"), 403, "not_permitted")
     async with await client_of(home, networks=("192.0.2.0/24",), methods=("GET",)) as here:
@@ -179,7 +183,7 @@ async def test_wrong_tokens_lock_their_network(tmp_path: Path) -> None:
             assert (await client.get(f"{API}/users", headers=right)).status_code == 200
 
 
-async def test_a_use_is_seen(home: House, boss: httpx.AsyncClient) -> None:
+async def test_the_use_of_a_token_is_listed(home: House, boss: httpx.AsyncClient) -> None:
     await boss.get(f"{API}/users")
     await home.accounts.token_uses.flush()
     listed = (await boss.get(f"{API}/tokens")).json()["tokens"]
@@ -189,7 +193,7 @@ async def test_a_use_is_seen(home: House, boss: httpx.AsyncClient) -> None:
 # Users
 
 
-async def test_users_are_listed_in_pages_and_found(home: House, boss: httpx.AsyncClient) -> None:
+async def test_users_are_listed_in_pages_and_searched(home: House, boss: httpx.AsyncClient) -> None:
     for number in range(7):
         await home.add(f"user{number}")
     names, cursor = [], None
@@ -206,7 +210,7 @@ async def test_users_are_listed_in_pages_and_found(home: House, boss: httpx.Asyn
     assert (await boss.get(f"{API}/users", params={"banned": "true"})).json()["users"] == []
 
 
-async def test_a_user_is_added_changed_and_helped(home: House, boss: httpx.AsyncClient) -> None:
+async def test_a_user_is_added_edited_and_banned(home: House, boss: httpx.AsyncClient) -> None:
     given = {"username": "Carol", "name": "Carol C.", "email": "c@example.com", "groups": ["wiki"]}
     added = await boss.post(f"{API}/users", json=given)
     assert added.status_code == 201
@@ -288,7 +292,7 @@ async def test_a_deleted_user_is_gone_with_all_sessions(
     assert (records[0].event.actor, records[0].event.subject) == ("boss", "alice")
 
 
-async def test_a_password_is_set_or_made(home: House, boss: httpx.AsyncClient) -> None:
+async def test_a_password_is_set_or_generated(home: House, boss: httpx.AsyncClient) -> None:
     one = f"{API}/users/{await id_of(home, 'alice')}/password"
     opened = await home.opened()
     done = await boss.post(one, json={"password": "violet tractor under seven moons"})
@@ -302,7 +306,7 @@ async def test_a_password_is_set_or_made(home: House, boss: httpx.AsyncClient) -
     assert is_error(await boss.post(one, json={"must_change_password": False}), 400, "bad_request")
 
 
-async def test_factors_are_taken_away(home: House, boss: httpx.AsyncClient) -> None:
+async def test_second_factors_are_reset(home: House, boss: httpx.AsyncClient) -> None:
     user = await home.accounts.users.get("alice")
     await home.accounts.second_factors.adopt_totp(user, totp.new_secret(), home.clock())
     one = f"{API}/users/{user.id}"
@@ -323,7 +327,7 @@ CHANGES = [
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
 @pytest.mark.parametrize("subject", ["boss", "helper"])
-async def test_rank_is_the_cores(
+async def test_rank_is_enforced(
     home: House, method: str, path: str, body: Any, subject: str
 ) -> None:
     """An administrator cannot act on other administrators, or on the owner of the token."""
@@ -358,7 +362,7 @@ async def test_only_super_admins_make_administrators(home: House) -> None:
         ([], "object"),
     ],
 )
-async def test_a_body_that_is_none_is_said_what_is_wrong_with(
+async def test_an_invalid_body_is_refused_with_the_reason(
     boss: httpx.AsyncClient, body: Any, says: str
 ) -> None:
     answer = await boss.post(f"{API}/users", json=body)
@@ -369,11 +373,11 @@ async def test_a_body_that_is_none_is_said_what_is_wrong_with(
     "query",
     ["limit=0", "limit=201", "limit=x", "limit=", "cursor=x", "cursor=", "banned=1", "q=%00"],
 )
-async def test_a_query_that_is_none_is_refused(boss: httpx.AsyncClient, query: str) -> None:
+async def test_an_invalid_query_is_refused(boss: httpx.AsyncClient, query: str) -> None:
     assert is_error(await boss.get(f"{API}/users?{query}"), 400, "bad_request")
 
 
-async def test_what_is_not_there_is_not_found(boss: httpx.AsyncClient) -> None:
+async def test_unknown_ids_are_a_404(boss: httpx.AsyncClient) -> None:
     for method, path, code in (
         ("GET", "users/x", "user_not_found"),
         ("POST", f"users/{'x' * 17}/ban", "user_not_found"),
@@ -384,7 +388,7 @@ async def test_what_is_not_there_is_not_found(boss: httpx.AsyncClient) -> None:
         assert is_error(await boss.request(method, f"{API}/{path}"), 404, code)
 
 
-async def test_other_methods_are_refused_in_the_apis_words(boss: httpx.AsyncClient) -> None:
+async def test_other_methods_are_refused_in_the_apis_format(boss: httpx.AsyncClient) -> None:
     answer = await boss.put(f"{API}/users")
     assert answer.status_code == 405 and answer.json()["error"] == "method_not_allowed"
     assert answer.headers["allow"] == "GET, POST, HEAD, OPTIONS"
@@ -421,7 +425,7 @@ async def test_tokens_are_listed_and_ended(home: House, boss: httpx.AsyncClient)
     assert (await boss.delete(mine)).json() == {"ended": 2}
 
 
-async def test_a_revoked_token_opens_it_no_more(home: House, boss: httpx.AsyncClient) -> None:
+async def test_a_revoked_token_loses_access(home: House, boss: httpx.AsyncClient) -> None:
     text = await token_of(home, "boss")
     async with home.program(authorization=f"Bearer {text}") as client:
         assert (await client.get(f"{API}/users")).status_code == 200
@@ -432,7 +436,7 @@ async def test_a_revoked_token_opens_it_no_more(home: House, boss: httpx.AsyncCl
 # Lock-outs and records
 
 
-async def test_lock_outs_are_seen_and_lifted(home: House, boss: httpx.AsyncClient) -> None:
+async def test_lock_outs_are_listed_and_lifted(home: House, boss: httpx.AsyncClient) -> None:
     form = {"username": "alice", "password": "wrong"}
     async with home.program() as guesser:
         for _ in range(5):
@@ -496,7 +500,7 @@ class Following:
         await asyncio.wait_for(self.task, PATIENCE_S)
 
 
-async def test_records_are_followed_as_they_come(home: House) -> None:
+async def test_records_are_streamed_as_they_arrive(home: House) -> None:
     text = await token_of(home, "boss", "read")
     following = Following(home, text, query="?kind=user_banned")
     start = await asyncio.wait_for(following.pieces.get(), PATIENCE_S)
@@ -515,7 +519,7 @@ async def test_records_are_followed_as_they_come(home: House) -> None:
     await again.close()
 
 
-async def test_following_ends_with_its_token(home: House) -> None:
+async def test_the_stream_ends_when_its_token_is_revoked(home: House) -> None:
     text = await token_of(home, "boss", "read")
     following = Following(home, text)
     await asyncio.wait_for(following.pieces.get(), PATIENCE_S)
@@ -523,7 +527,7 @@ async def test_following_ends_with_its_token(home: House) -> None:
     await asyncio.wait_for(following.task, PATIENCE_S)
 
 
-async def test_head_of_the_stream_ends(home: House, boss: httpx.AsyncClient) -> None:
+async def test_a_head_request_for_the_stream_ends(home: House, boss: httpx.AsyncClient) -> None:
     answer = await boss.head(f"{API}/audit/events")
     assert answer.status_code == 200 and answer.content == b""
 
@@ -549,7 +553,7 @@ async def explained(fronts: Build) -> AsyncIterator[Explained]:
     yield ask
 
 
-async def test_it_explains_what_would_become_of_a_request(explained: Explained) -> None:
+async def test_it_explains_the_decision_for_a_request(explained: Explained) -> None:
     status, said = await explained("url=/admin/x&user=alice&method=DELETE")
     assert (status, said["outcome"], said["status"]) == (200, "refused", 403)
     assert said["user"] == "alice" and said["rules"][-1]["place"]["key"] == "access.rules[0]"
@@ -575,7 +579,7 @@ async def test_it_explains_what_would_become_of_a_request(explained: Explained) 
         ("url=/%C3%A4%00", 400),
     ],
 )
-async def test_a_question_that_is_none_is_refused(
+async def test_an_invalid_explain_query_is_refused(
     explained: Explained, query: str, status: int
 ) -> None:
     assert (await explained(query))[0] == status

@@ -47,13 +47,13 @@ async def test_a_login_opens_a_session_that_can_be_used(home: House, speaker: Sp
     assert session.kind == speaker.name and session.level == "full"
 
 
-async def test_without_a_session_there_is_nothing(speaker: Speaker) -> None:
+async def test_without_a_session_access_is_refused(speaker: Speaker) -> None:
     for carrier in ({}, {"authorization": "Bearer " + "A" * 43}, {"cookie": "doorward=x.y"}):
         assert speaker.is_told(await speaker.use(carrier), "nobody")
 
 
 @pytest.mark.parametrize("carrier", ["cookie", "bearer"])
-async def test_a_session_from_elsewhere_is_as_good(
+async def test_a_session_of_another_entrance_is_accepted(
     home: House, speaker: Speaker, carrier: str
 ) -> None:
     elsewhere = await home.opened()
@@ -66,7 +66,7 @@ async def test_a_session_from_elsewhere_is_as_good(
     ("name", "password", "told"),
     [("alice", "wrong", "wrong password"), ("nobody", PASSWORD, "unknown name")],
 )
-async def test_a_wrong_login_is_refused_and_opens_nothing(
+async def test_a_wrong_login_opens_no_session(
     home: House, speaker: Speaker, name: str, password: str, told: str
 ) -> None:
     login = await speaker.login(name, password)
@@ -75,7 +75,7 @@ async def test_a_wrong_login_is_refused_and_opens_nothing(
     assert not await home.sessions()
 
 
-async def test_a_closed_session_is_over_everywhere(home: House, speaker: Speaker) -> None:
+async def test_a_logout_ends_the_session_everywhere(home: House, speaker: Speaker) -> None:
     carrier = await opened(speaker)
     assert speaker.is_told(await speaker.close(carrier), "closed")
     assert not await home.sessions()
@@ -83,9 +83,7 @@ async def test_a_closed_session_is_over_everywhere(home: House, speaker: Speaker
     assert speaker.is_told(await speaker.use({"cookie": home.cookie(await home.opened())}), "used")
 
 
-async def test_a_session_that_is_ended_elsewhere_is_over_here(
-    home: House, speaker: Speaker
-) -> None:
+async def test_a_session_ended_elsewhere_is_refused(home: House, speaker: Speaker) -> None:
     carrier = await opened(speaker)
     (session,) = await home.sessions()
     await home.accounts.sessions.end(session, home.clock())
@@ -149,7 +147,7 @@ async def test_a_neighbour_does_not_lock_out_a_browser_that_logged_in_before(
     assert speaker.is_told(await speaker.login(), "locked"), "no longer counted apart"
 
 
-async def test_only_a_whole_login_makes_a_browser_known(home: House, speaker: Speaker) -> None:
+async def test_only_a_complete_login_makes_a_browser_known(home: House, speaker: Speaker) -> None:
     secret = await turn_on_totp(home)
     speaker.client.headers["sec-fetch-mode"] = "cors"
     login = await speaker.login()
@@ -160,13 +158,13 @@ async def test_only_a_whole_login_makes_a_browser_known(home: House, speaker: Sp
     assert set_notes(done)
 
 
-async def test_a_program_gets_the_one_cookie_of_the_documents(speaker: Speaker) -> None:
+async def test_a_program_gets_only_the_session_cookie(speaker: Speaker) -> None:
     login = await speaker.login()
     assert speaker.is_told(login, "opened")
     assert len(login.headers.get_list("set-cookie")) == 1
 
 
-async def test_a_lock_out_does_not_tell_which_name_and_address_are_one_users(
+async def test_a_lock_out_does_not_link_a_name_to_its_address(
     home: House, speaker: Speaker
 ) -> None:
     """Both spend one budget (CVE-2025-24806), and no answer of this entrance reveals it."""
@@ -194,7 +192,7 @@ async def test_a_ban_is_revealed_only_after_the_right_password(
     assert speaker.is_told(await speaker.login(), "login of a banned user")
 
 
-async def test_a_ban_suspends_sessions_and_its_end_gives_them_back(
+async def test_a_ban_suspends_sessions_and_lifting_it_restores_them(
     home: House, speaker: Speaker
 ) -> None:
     carrier = await opened(speaker)
@@ -204,7 +202,9 @@ async def test_a_ban_suspends_sessions_and_its_end_gives_them_back(
     assert speaker.is_told(await speaker.use(carrier), "used")
 
 
-async def test_a_disabled_user_reads_like_a_wrong_password(home: House, speaker: Speaker) -> None:
+async def test_a_disabled_user_is_answered_like_a_wrong_password(
+    home: House, speaker: Speaker
+) -> None:
     carrier = await opened(speaker)
     await home.accounts.users.disable("alice", home.clock(), actor=OWNER)
     assert speaker.is_told(await speaker.use(carrier), "nobody")
@@ -244,7 +244,7 @@ async def test_a_code_used_once_is_refused_the_second_time(home: House, speaker:
         speaker.client.cookies.clear()
 
 
-async def test_wrong_codes_run_out(home: House, speaker: Speaker) -> None:
+async def test_wrong_codes_are_limited_over_all_logins(home: House, speaker: Speaker) -> None:
     """CVE-2024-21500: the lock was evaded by starting the flow again."""
     secret = await turn_on_totp(home)
     for _ in range(5):
@@ -258,7 +258,7 @@ async def test_wrong_codes_run_out(home: House, speaker: Speaker) -> None:
     assert all(session.level == "pending" for session in await home.sessions())
 
 
-async def test_a_database_that_is_gone_ends_no_session(home: House, speaker: Speaker) -> None:
+async def test_a_database_failure_ends_no_session(home: House, speaker: Speaker) -> None:
     carrier = await opened(speaker)
     home.clock.now += 3600  # longer than any cache
     home.break_storage()
@@ -274,7 +274,7 @@ async def test_another_site_cannot_log_its_visitor_in(home: House, speaker: Spea
     assert not await home.sessions()
 
 
-async def test_a_name_that_is_no_text_is_malformed(speaker: Speaker) -> None:
+async def test_a_name_that_is_no_string_is_malformed(speaker: Speaker) -> None:
     for name in (None, 1, ["alice"], {"$ne": ""}):
         assert speaker.is_told(await speaker.login(name), "malformed")  # type: ignore[arg-type]
 
@@ -282,7 +282,7 @@ async def test_a_name_that_is_no_text_is_malformed(speaker: Speaker) -> None:
 # Logout
 
 
-async def test_a_logout_takes_the_applications_cookies_with_it(speaker: Speaker) -> None:
+async def test_a_logout_expires_the_applications_cookies(speaker: Speaker) -> None:
     closed = await speaker.close(await opened(speaker))
     assert speaker.is_told(closed, "closed")
     assert "PHPSESSID=; Max-Age=0; Path=/" in set_cookies(closed)

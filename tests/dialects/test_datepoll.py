@@ -112,7 +112,9 @@ TONGUES = (
 
 @pytest.mark.parametrize("kind", datepoll.ERROR_TABLE)
 @pytest.mark.parametrize("error_format", TONGUES)
-def test_every_row_is_drawn(error_format: Any, kind: type[Refusal | RequestFault]) -> None:
+def test_every_error_has_its_documented_shape(
+    error_format: Any, kind: type[Refusal | RequestFault]
+) -> None:
     error = kind.__new__(kind)
     Exception.__init__(error, kind.message)
     if kind.__name__ == "Malformed":
@@ -193,7 +195,9 @@ async def test_the_document_s_logout(client: httpx.AsyncClient) -> None:
     assert (await client.post(CURRENT, params=token, json=sample)).json() == again.json()
 
 
-async def test_the_way_of_the_original_clients(home: House, client: httpx.AsyncClient) -> None:
+async def test_the_sequence_of_the_original_clients_works(
+    home: House, client: httpx.AsyncClient
+) -> None:
     """Sign in, list, expire, refresh, list with both tokens, delete, log out, and no more
     refresh."""
     old = await signed_in(client)
@@ -247,7 +251,7 @@ async def test_a_token_is_the_documented_jwt(home: House, client: httpx.AsyncCli
         {"session_information": INFORMATION},
     ],
 )
-async def test_a_login_that_does_not_stay_lasts_an_hour(
+async def test_a_login_that_is_not_remembered_lasts_an_hour(
     home: House, client: httpx.AsyncClient, more: Json
 ) -> None:
     answer = await client.post(SIGN_IN, json=ALICE | more)
@@ -259,7 +263,7 @@ async def test_a_login_that_does_not_stay_lasts_an_hour(
 
 
 @pytest.mark.parametrize("word", [True, 1, "1"])
-async def test_a_login_that_stays_lasts_four_hundred_days(
+async def test_a_remembered_login_lasts_four_hundred_days(
     home: House, client: httpx.AsyncClient, word: object
 ) -> None:
     await signed_in(client, stay_logged_in=word)
@@ -313,7 +317,9 @@ async def test_max_lifetime_shortens_both(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "login", [{"username": "alice", "password": "wrong"}, {"username": "nobody", "password": "x"}]
 )
-async def test_wrong_and_unknown_read_alike(client: httpx.AsyncClient, login: Json) -> None:
+async def test_wrong_passwords_and_unknown_users_get_the_same_answer(
+    client: httpx.AsyncClient, login: Json
+) -> None:
     answer = await client.post(SIGN_IN, json=login)
     assert is_wrong(answer) and not set_cookies(answer)
 
@@ -337,7 +343,7 @@ async def test_a_required_password_change_is_reported(
     assert not await home.sessions("carol")
 
 
-async def test_a_banned_user_reads_like_a_wrong_password(
+async def test_a_banned_user_is_answered_like_a_wrong_password(
     home: House, client: httpx.AsyncClient
 ) -> None:
     await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
@@ -426,7 +432,9 @@ async def test_fields_are_reported_by_name(
     assert is_invalid(await client.post(path, content=json.dumps(body), headers=JSON), **sentences)
 
 
-async def test_two_hundred_characters_are_counted_as_characters(client: httpx.AsyncClient) -> None:
+async def test_the_length_of_a_description_is_counted_in_characters(
+    client: httpx.AsyncClient,
+) -> None:
     tokens = await signed_in(client, session_information="ü" * 190)
     (session,) = await listed(client, tokens["token"])
     assert session["information"] == "ü" * 190
@@ -510,14 +518,16 @@ async def test_a_password_is_changed_with_the_sign_in(
     assert (await client.post(SIGN_IN, json=new)).status_code == 200
 
 
-async def test_without_the_session_fields_there_is_the_token_alone(
+async def test_without_the_session_fields_only_the_token_is_returned(
     home: House, client: httpx.AsyncClient
 ) -> None:
     await home.add("carol", must_change_password=True)
     assert list((await client.post(CHANGE, json=CHANGING)).json()) == ["token"]
 
 
-async def test_refusals_of_a_change(home: House, client: httpx.AsyncClient) -> None:
+async def test_a_refused_password_change_has_its_documented_error(
+    home: House, client: httpx.AsyncClient
+) -> None:
     await home.add("carol", must_change_password=True)
     wrong = CHANGING | {"old_password": "wrong"}
     assert is_wrong(await client.post(CHANGE, json=wrong))
@@ -530,7 +540,7 @@ async def test_refusals_of_a_change(home: House, client: httpx.AsyncClient) -> N
     assert is_error(await client.post(CHANGE, json=CHANGING), 400, "not_activated", sentence)
 
 
-async def test_a_new_password_beyond_all_measure_is_told_by_its_field(
+async def test_a_new_password_that_is_too_long_is_a_field_error(
     home: House, client: httpx.AsyncClient
 ) -> None:
     await home.add("carol", must_change_password=True)
@@ -556,7 +566,7 @@ async def test_a_forced_change_refuses_the_old_and_guessable_passwords(
     assert not await home.sessions("carol")
 
 
-async def test_a_change_wants_the_second_factor_first(
+async def test_a_password_change_requires_the_second_factor(
     home: House, client: httpx.AsyncClient
 ) -> None:
     await home.add("carol", must_change_password=True)
@@ -574,7 +584,7 @@ async def test_a_change_wants_the_second_factor_first(
 # The refresh
 
 
-async def test_a_refresh_renews_life_and_description(
+async def test_a_refresh_renews_lifetime_and_description(
     home: House, client: httpx.AsyncClient
 ) -> None:
     tokens = await signed_in(client)
@@ -668,7 +678,9 @@ async def test_a_token_that_is_not_ours_is_a_401(client: httpx.AsyncClient, kind
         assert is_error(answer, 401, "token_incorrect", "Your token is incorrect!")
 
 
-async def test_a_token_of_tomorrow_is_a_401(home: House, client: httpx.AsyncClient) -> None:
+async def test_a_token_issued_in_the_future_is_a_401(
+    home: House, client: httpx.AsyncClient
+) -> None:
     home.clock.now += DAY
     tokens = await signed_in(client)
     home.clock.now -= DAY
@@ -676,7 +688,7 @@ async def test_a_token_of_tomorrow_is_a_401(home: House, client: httpx.AsyncClie
     assert is_error(answer, 401, "token_incorrect")
 
 
-async def test_the_last_token_counts(client: httpx.AsyncClient) -> None:
+async def test_the_last_token_in_the_query_is_used(client: httpx.AsyncClient) -> None:
     token = (await signed_in(client))["token"]
     assert (await client.get(f"{SESSIONS}?token=garbage&token={token}")).status_code == 200
     wrong = await client.get(f"{SESSIONS}?token={token}&token=garbage")
@@ -695,7 +707,7 @@ async def test_a_session_token_is_read_from_the_body_alone(
     assert (await client.post(REFRESH, json=query)).status_code == 202
 
 
-async def test_a_token_in_the_body_counts_where_the_query_has_none(
+async def test_a_token_in_the_body_is_used_if_the_query_has_none(
     client: httpx.AsyncClient,
 ) -> None:
     tokens = await signed_in(client)
@@ -710,7 +722,7 @@ async def test_a_token_in_the_body_counts_where_the_query_has_none(
     assert is_error(gone, 404, "session_token_not_found")
 
 
-async def test_the_cookie_and_bearer_tokens_count_too(
+async def test_the_cookie_and_bearer_tokens_are_accepted(
     home: House, client: httpx.AsyncClient
 ) -> None:
     opened = await home.opened()
@@ -722,7 +734,9 @@ async def test_the_cookie_and_bearer_tokens_count_too(
         assert answer.status_code == 200 and len(answer.json()["sessions"]) == 1
 
 
-async def test_a_token_goes_before_the_cookie(home: House, client: httpx.AsyncClient) -> None:
+async def test_a_token_takes_precedence_over_the_cookie(
+    home: House, client: httpx.AsyncClient
+) -> None:
     """An invalid one ends the search."""
     await home.add("bob")
     tokens = await signed_in(client)
@@ -735,9 +749,7 @@ async def test_a_token_goes_before_the_cookie(home: House, client: httpx.AsyncCl
     assert is_error(wrong, 401, "token_incorrect")
 
 
-async def test_another_site_cannot_ride_on_the_cookie(
-    home: House, client: httpx.AsyncClient
-) -> None:
+async def test_another_site_cannot_use_the_cookie(home: House, client: httpx.AsyncClient) -> None:
     opened = await home.opened()
     headers = {"cookie": home.cookie(opened), "sec-fetch-site": "cross-site"}
     path = f"{SESSIONS}/{opened.session.number}"
@@ -749,7 +761,7 @@ async def test_another_site_cannot_ride_on_the_cookie(
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
-async def test_a_session_whose_factor_is_due_opens_nothing(
+async def test_a_pending_session_is_refused_at_every_endpoint(
     home: House, client: httpx.AsyncClient, method: str
 ) -> None:
     """CVE-2026-32246: a pending session was accepted by another endpoint."""
@@ -805,7 +817,7 @@ async def test_every_live_session_is_listed_however_it_was_opened(
     assert len(await listed(client, tokens["token"])) == 2
 
 
-async def test_the_one_used_last_is_last(home: House, client: httpx.AsyncClient) -> None:
+async def test_sessions_are_sorted_by_last_use(home: House, client: httpx.AsyncClient) -> None:
     one = await signed_in(client, session_information="one")
     home.clock.now += 1.5
     two = await signed_in(client, session_information="two")
@@ -817,7 +829,7 @@ async def test_the_one_used_last_is_last(home: House, client: httpx.AsyncClient)
     assert sessions[-1]["last_used"] == "2027-01-15T08:00:03.875000Z"
 
 
-async def test_a_description_is_given_back_as_it_came(client: httpx.AsyncClient) -> None:
+async def test_a_description_is_returned_unchanged(client: httpx.AsyncClient) -> None:
     told = ' <b>"Zoë\'s"</b>\n\u202e phone & more '
     tokens = await signed_in(client, session_information=told)
     (session,) = await listed(client, tokens["token"])
@@ -851,9 +863,7 @@ async def test_head_answers_where_get_does(client: httpx.AsyncClient) -> None:
         "null",
     ],
 )
-async def test_an_id_that_is_none_of_the_caller_s_is_a_404(
-    client: httpx.AsyncClient, id: str
-) -> None:
+async def test_an_unknown_or_invalid_id_is_a_404(client: httpx.AsyncClient, id: str) -> None:
     tokens = await signed_in(client)
     answer = await client.delete(f"{SESSIONS}/{id}", params={"token": tokens["token"]})
     assert is_error(answer, 404, "session_token_not_found", "Session token does not exist!")
@@ -875,7 +885,7 @@ async def test_a_user_cannot_end_another_user_s_session(
     assert await home.found(his) is not None
 
 
-async def test_a_session_of_another_way_in_is_ended_by_its_token(
+async def test_a_session_of_another_entrance_is_ended_by_its_token(
     home: House, client: httpx.AsyncClient
 ) -> None:
     opened, tokens = await home.opened(), await signed_in(client)
@@ -896,7 +906,7 @@ async def test_a_session_that_is_ended_here_is_ended_everywhere(
     assert (await client.get("/xhr/session", headers=headers)).status_code == 401
 
 
-async def test_a_logout_wants_its_field_after_the_token(client: httpx.AsyncClient) -> None:
+async def test_a_logout_checks_the_token_before_its_field(client: httpx.AsyncClient) -> None:
     tokens = await signed_in(client)
     mine = {"token": tokens["token"]}
     told = "The session token field is required."
@@ -944,7 +954,7 @@ async def test_a_body_that_cannot_be_read_has_no_fields(
 
 
 @pytest.mark.parametrize("headers", [JSON, FORM])
-async def test_a_form_s_field_twice_is_none_of_both(
+async def test_a_repeated_form_field_counts_as_missing(
     client: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     twice = await client.post(REFRESH, content=b"session_token=a&session_token=b", headers=headers)
@@ -994,7 +1004,7 @@ async def test_other_methods_are_refused_by_name(
         "/api",
     ],
 )
-async def test_everything_else_is_the_application_s(client: httpx.AsyncClient, path: str) -> None:
+async def test_other_paths_belong_to_the_application(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code == 404  # by the router; there is no gate
 
 
@@ -1020,7 +1030,9 @@ async def test_a_database_that_does_not_answer_is_the_documented_500(
     assert not set_cookies(answer)
 
 
-async def test_elsewhere_it_is_a_503(home: House, client: httpx.AsyncClient) -> None:
+async def test_without_a_database_other_endpoints_answer_503(
+    home: House, client: httpx.AsyncClient
+) -> None:
     tokens = await signed_in(client)
     home.break_storage()
     answer = await client.get(SESSIONS, params={"token": tokens["token"]})
@@ -1037,7 +1049,7 @@ async def test_an_unexpected_error_is_a_500_in_the_same_shape(
     assert is_error(await client.post(SIGN_IN, json=ALICE), 500, "internal_error")
 
 
-async def test_a_script_of_any_site_may_call_it_where_the_settings_say_so(tmp_path: Path) -> None:
+async def test_every_origin_can_be_allowed(tmp_path: Path) -> None:
     """The original's own setting: every site, without cookies."""
     dialects = {"datepoll": {"cors": {"origins": ["*"]}}}
     async with house(tmp_path, dialects=dialects) as built:

@@ -33,7 +33,7 @@ async def nobody(request: object) -> None: ...
         (["/xhr/login/ldap"], ()),
     ],
 )
-def test_a_path_is_taken_from_the_upstream_that_stands_above_it(
+def test_a_path_beneath_a_route_is_reported_as_shadowed(
     prefixes: list[str], shadowed: tuple[str, ...]
 ) -> None:
     found = [Route(path, nobody) for path in PATHS]
@@ -48,7 +48,7 @@ def test_a_path_is_taken_from_the_upstream_that_stands_above_it(
         ({"dialects": {"datepoll": {}}}, ["/api/auth/signin", "/api/v1/user/myself/session/{id}"]),
     ],
 )
-async def test_at_start_the_log_says_which_paths_no_upstream_gets(
+async def test_the_start_logs_the_paths_that_no_upstream_gets(
     tmp_path: Path, values: dict[str, object], paths: list[str]
 ) -> None:
     given = {
@@ -84,7 +84,7 @@ async def test_no_two_dialects_take_the_same_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dialect", ALL)
-async def test_a_dialect_that_is_off_answers_nothing(tmp_path: Path, dialect: str) -> None:
+async def test_a_disabled_dialect_is_a_404(tmp_path: Path, dialect: str) -> None:
     off: dict[str, Json] = {name: {} for name in ALL if name != dialect}
     async with house(tmp_path, dialects=off) as built, built.program() as client:
         path = {

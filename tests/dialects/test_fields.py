@@ -43,7 +43,7 @@ SAME = {"user": "Zoë", "pass": "a b", "rememberMe": "true"}
         (MULTIPART, parts(*SAME.items())),
     ],
 )
-async def test_the_three_encodings_say_the_same(kind: str, body: bytes) -> None:
+async def test_the_three_encodings_give_the_same_fields(kind: str, body: bytes) -> None:
     assert await read_fields(asked(body, kind)) == SAME
 
 
@@ -71,7 +71,7 @@ NESTED = [
 
 
 @pytest.mark.parametrize(("body", "found"), NESTED)
-async def test_forms_have_lists_and_one_level_of_nests(
+async def test_forms_can_have_lists_and_one_level_of_nesting(
     body: bytes, found: dict[str, object]
 ) -> None:
     assert await read_fields(asked(body, FORM)) == found
@@ -98,7 +98,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize(("kind", "body"), UNREADABLE.values(), ids=UNREADABLE.keys())
-async def test_what_cannot_be_read_in_one_way_is_malformed(kind: str, body: bytes) -> None:
+async def test_an_ambiguous_body_is_malformed(kind: str, body: bytes) -> None:
     with pytest.raises(Malformed):
         await read_fields(asked(body, kind))
 

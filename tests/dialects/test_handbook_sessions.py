@@ -64,7 +64,9 @@ def is_as_written(command: str, found: str, expected: str) -> bool:
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
-def test_its_session_goes_as_written(chapter: Path, deploy: Start, tmp_path: Path) -> None:
+def test_the_documented_session_runs_as_written(
+    chapter: Path, deploy: Start, tmp_path: Path
+) -> None:
     live = deploy("http://127.0.0.1:9", **yaml.safe_load(blocks(chapter, "yaml")[0]))
     live.add_user("alice", "--role", "admin")
     live.add_user("bob")

@@ -33,7 +33,7 @@ async def read(folder: Path, **values: Any) -> tuple[Answer, Any]:
 
 
 @pytest.mark.parametrize("dialects", [{}, ALL, *({name: {}} for name in ALL)], ids=str)
-async def test_it_is_valid_and_tells_of_the_dialects_that_are_on(
+async def test_the_description_is_valid_and_lists_enabled_dialects(
     tmp_path: Path, dialects: dict[str, Any]
 ) -> None:
     answer, told = await read(tmp_path, dialects=dialects)
@@ -59,7 +59,7 @@ async def test_every_endpoint_has_a_description_and_every_description_an_endpoin
     assert len(ids) == len(set(ids))
 
 
-async def test_it_is_built_while_others_are_answered(
+async def test_the_description_is_built_in_another_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builders: list[threading.Thread] = []
@@ -74,14 +74,14 @@ async def test_it_is_built_while_others_are_answered(
     assert len(builders) == 1 and threading.main_thread() not in builders
 
 
-async def test_a_prefix_of_ones_own_is_followed(tmp_path: Path) -> None:
+async def test_the_description_uses_the_configured_prefix(tmp_path: Path) -> None:
     chosen = {"alekeagle": {"prefix": "/accounts", "sample_paths": False}}
     _, told = await read(tmp_path, dialects=chosen)
     assert "/accounts/user/session/{id}" in told["paths"]
     assert all(path.startswith("/accounts/user/") for path in told["paths"])
 
 
-async def test_the_documented_endpoint_is_drawn_whole(tmp_path: Path) -> None:
+async def test_the_documented_endpoint_is_described_completely(tmp_path: Path) -> None:
     _, told = await read(tmp_path, dialects={"rocketchat": {}}, public_url="https://wiki.test")
     operation = told["paths"]["/api/v1/sessions/logout"]["post"]
     assert operation["requestBody"]["required"] is True
@@ -114,7 +114,7 @@ def schemas_in(value: Any) -> Iterator[Any]:
             yield from schemas_in(inner)
 
 
-async def test_it_leaves_nothing_open(tmp_path: Path) -> None:
+async def test_every_schema_is_complete(tmp_path: Path) -> None:
     """Arrays have items, objects properties, success and refusal a schema, forms their types."""
     _, told = await read(tmp_path, dialects=ALL, api={"enabled": True})
     for schema in schemas_in(told["components"]["schemas"]):
@@ -172,7 +172,7 @@ async def test_an_answer_that_is_not_described_is_noticed(tmp_path: Path) -> Non
             await check(answer(status, content))
 
 
-async def test_it_is_read_and_nothing_else(tmp_path: Path) -> None:
+async def test_the_description_can_only_be_read(tmp_path: Path) -> None:
     given = {"data_dir": str(tmp_path), "routes": [{"upstream": "http://127.0.0.1:9"}]}
     async with Application(settings_from(given, tmp_path)) as app:
         assert (await ask(app, scope(paths.OPENAPI, method="POST"))).status == 405
@@ -186,7 +186,7 @@ BODIES = sorted(
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
-def test_every_body_has_an_example_that_is_one(body: type[Shape]) -> None:
+def test_every_body_has_a_valid_example(body: type[Shape]) -> None:
     shown = body.model_json_schema().get("examples", [])
     assert shown or not body.model_fields, "state one with `examples`"
     for value in shown:

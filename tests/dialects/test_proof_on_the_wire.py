@@ -52,7 +52,7 @@ async def is_unguarded(home: House) -> bool:
     return True
 
 
-async def test_xhr_answers_401_and_a_new_login_makes_it_right(home: House, stolen: Opened) -> None:
+async def test_xhr_answers_401_until_a_new_login(home: House, stolen: Opened) -> None:
     async with home.program(cookie=home.cookie(stolen)) as script:
         secret = totp.new_secret()
         asked = [
@@ -110,7 +110,9 @@ def form_token(page: httpx.Response) -> str:
 
 
 @pytest.mark.parametrize("path", FORMS)
-async def test_every_form_of_the_account_asks(home: House, stolen: Opened, path: str) -> None:
+async def test_every_form_of_the_account_page_asks_for_the_password(
+    home: House, stolen: Opened, path: str
+) -> None:
     cookie = home.cookie(stolen)
     async with home.browser(sec_fetch_site="same-origin", cookie=cookie) as browser:
         token = form_token(await browser.get(ACCOUNT))
@@ -230,7 +232,7 @@ CHANGES = [change_password, end_others, switch_on, set_up_app, add_app, end_all_
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_a_copy_of_the_session_dies_with_the_change(home: House, change: object) -> None:
+async def test_a_change_ends_copies_of_the_session(home: House, change: object) -> None:
     """Copies of the cookie, an access token and a refresh secret of the session end; the browser
     that made the change stays logged in."""
     opened, access = await home.opened(), home.accounts.access
@@ -261,7 +263,7 @@ async def test_a_copy_of_the_session_dies_with_the_change(home: House, change: o
         assert (await client.get(sessions, params={"token": later})).status_code == 200
 
 
-async def test_a_program_with_a_token_of_its_own_keeps_it(home: House) -> None:
+async def test_a_program_keeps_its_bearer_token(home: House) -> None:
     """No documented answer could give it a new one."""
     opened = await home.opened()
     async with home.program(authorization=f"Bearer {opened.token}") as program:

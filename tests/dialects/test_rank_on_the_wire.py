@@ -61,7 +61,7 @@ async def is_locked(home: House, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-async def test_a_lock_is_lifted_for_users_alone(home: House, admin: Opened, name: str) -> None:
+async def test_an_admin_can_unlock_only_users(home: House, admin: Opened, name: str) -> None:
     """Both forms on the pages: in the list of lock-outs and on the user's own page."""
     user = await home.accounts.users.get(name)
     cookie = home.cookie(admin)
@@ -79,13 +79,13 @@ async def test_a_lock_is_lifted_for_users_alone(home: House, admin: Opened, name
         assert await is_locked(home, name) != ALLOWED[name]
 
 
-async def test_every_button_of_the_desk_is_here(home: House) -> None:
+async def test_every_action_of_the_admin_pages_is_tested(home: House) -> None:
     assert set(list_acts(home.accounts.administration)) == {*BUTTONS, "unlock"}
 
 
 @pytest.mark.parametrize("what", BUTTONS)
 @pytest.mark.parametrize("name", ALLOWED)
-async def test_the_desk_acts_on_users_alone(
+async def test_the_admin_pages_act_only_on_users(
     home: House, admin: Opened, name: str, what: str
 ) -> None:
     victim = await home.opened(name) if name != "admin" else admin
@@ -105,7 +105,7 @@ async def test_the_desk_acts_on_users_alone(
 
 
 @pytest.mark.parametrize("name", PEOPLE)
-async def test_rocketchat_logs_users_alone_out(home: House, admin: Opened, name: str) -> None:
+async def test_rocketchat_logs_out_only_users(home: House, admin: Opened, name: str) -> None:
     victim = await home.opened(name)
     async with home.program() as client:
         body = {"userId": victim.session.user.id}
@@ -117,7 +117,7 @@ async def test_rocketchat_logs_users_alone_out(home: House, admin: Opened, name:
 
 
 @pytest.mark.parametrize("name", PEOPLE)
-async def test_rocketchat_ends_sessions_of_users_alone(
+async def test_rocketchat_ends_only_sessions_of_users(
     home: House, admin: Opened, name: str
 ) -> None:
     victim = await home.opened(name)
@@ -131,7 +131,7 @@ async def test_rocketchat_ends_sessions_of_users_alone(
     assert (await home.found(victim) is None) == ALLOWED[name]
 
 
-async def test_the_other_dialects_know_own_sessions_alone(home: House, admin: Opened) -> None:
+async def test_the_other_dialects_end_only_own_sessions(home: House, admin: Opened) -> None:
     victim = await home.opened("boss")
     bearer = {"authorization": f"Bearer {admin.token}"}
     async with home.program() as client:

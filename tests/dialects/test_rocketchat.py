@@ -73,7 +73,7 @@ def trouble_of(kind: type[Refusal | RequestFault]) -> Refusal | RequestFault:
 
 
 @pytest.mark.parametrize("kind", rocketchat.ERROR_TABLE)
-def test_every_row_is_drawn_as_json_with_its_status(kind: type[Refusal | RequestFault]) -> None:
+def test_every_error_is_json_with_its_status(kind: type[Refusal | RequestFault]) -> None:
     row = rocketchat.ERROR_TABLE[kind]
     rendered = error_table.ERROR_FORMAT.render(trouble_of(kind))
     said = json.loads(bytes(rendered.body))
@@ -98,7 +98,9 @@ def test_at_login_every_401_has_the_older_shape(kind: type[Refusal | RequestFaul
 # Login: 200
 
 
-async def test_a_login_tells_token_id_and_person(home: House, client: httpx.AsyncClient) -> None:
+async def test_a_login_returns_token_user_id_and_user(
+    home: House, client: httpx.AsyncClient
+) -> None:
     answer = await client.post(api("login"), json=RIGHT)
     (session,) = await home.sessions()
     assert session.kind == "rocketchat" and session.expires_at == home.clock() + 90 * 86400
@@ -158,7 +160,7 @@ async def test_the_sha256_of_the_password_logs_in(client: httpx.AsyncClient, dig
     assert answer.status_code == 200
 
 
-async def test_a_wrong_digest_reads_like_a_wrong_password(client: httpx.AsyncClient) -> None:
+async def test_a_wrong_digest_is_answered_like_a_wrong_password(client: httpx.AsyncClient) -> None:
     for digest in ("0" * 64, PASSWORD, ""):
         password = {"digest": digest, "algorithm": "sha-256"}
         answer = await client.post(api("login"), json={"user": "alice", "password": password})
@@ -187,7 +189,7 @@ async def test_resume_answers_with_the_same_token(home: House, client: httpx.Asy
     assert is_answer(answer, 401, UNAUTHORIZED)
 
 
-async def test_resume_is_no_way_around_a_factor_that_is_due(
+async def test_resume_does_not_bypass_the_second_factor(
     home: House, client: httpx.AsyncClient
 ) -> None:
     """CVE-2026-32246: a pending session was accepted by another endpoint."""
@@ -199,13 +201,15 @@ async def test_resume_is_no_way_around_a_factor_that_is_due(
 # Login: 401
 
 
-async def test_a_wrong_password_and_an_unknown_name_read_alike(client: httpx.AsyncClient) -> None:
+async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(
+    client: httpx.AsyncClient,
+) -> None:
     for wrong in (RIGHT | {"password": "wrong"}, RIGHT | {"user": "nobody"}):
         answer = await client.post(api("login"), json=wrong)
         assert is_answer(answer, 401, UNAUTHORIZED) and not set_cookies(answer)
 
 
-async def test_a_banned_user_reads_like_a_wrong_password(
+async def test_a_banned_user_is_answered_like_a_wrong_password(
     home: House, client: httpx.AsyncClient
 ) -> None:
     await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
@@ -277,7 +281,7 @@ async def test_too_many_wrong_codes_have_their_own_error(
 
 
 @pytest.mark.parametrize("place", ["body", "header"])
-async def test_a_code_logs_in_from_the_body_or_the_header_and_once(
+async def test_a_code_in_body_or_header_logs_in_once(
     home: House, client: httpx.AsyncClient, place: str
 ) -> None:
     found = next_code(home, await turn_on_totp(home))
@@ -288,7 +292,7 @@ async def test_a_code_logs_in_from_the_body_or_the_header_and_once(
     assert again.json()["error"] == "totp-invalid"
 
 
-async def test_guessing_at_one_user_blocks_that_user(client: httpx.AsyncClient) -> None:
+async def test_guessing_one_users_password_blocks_that_user(client: httpx.AsyncClient) -> None:
     for _ in range(5):
         await client.post(api("login"), json=RIGHT | {"password": "wrong"})
     blocked = {
@@ -301,7 +305,7 @@ async def test_guessing_at_one_user_blocks_that_user(client: httpx.AsyncClient) 
     assert is_answer(answer, 401, blocked) and answer.headers["retry-after"] == "300"
 
 
-async def test_guessing_at_many_users_blocks_the_address(tmp_path: Path) -> None:
+async def test_guessing_many_users_passwords_blocks_the_address(tmp_path: Path) -> None:
     regulation = {"network_attempts": 3}
     async with house(tmp_path, dialects=ON, regulation=regulation) as home:
         await home.add("alice")
@@ -377,7 +381,7 @@ async def test_another_site_cannot_log_its_visitor_in(
 # The caller
 
 
-async def test_without_a_pair_of_one_user_there_is_a_401(
+async def test_a_missing_or_mismatched_pair_is_a_401(
     home: House, client: httpx.AsyncClient
 ) -> None:
     opened = await home.opened()
@@ -398,7 +402,7 @@ async def test_without_a_pair_of_one_user_there_is_a_401(
     assert (await client.get(api("me"), headers=good)).status_code == 200
 
 
-async def test_bearer_and_cookie_carry_a_session_as_well(
+async def test_bearer_tokens_and_cookies_are_accepted(
     home: House, client: httpx.AsyncClient
 ) -> None:
     opened = await home.opened()
@@ -412,7 +416,7 @@ async def test_bearer_and_cookie_carry_a_session_as_well(
 
 
 @pytest.mark.parametrize("end", ["expired", "banned", "pending"])
-async def test_a_session_that_opens_nothing_is_a_401_everywhere(
+async def test_an_invalid_session_is_a_401_everywhere(
     home: House, client: httpx.AsyncClient, end: str
 ) -> None:
     """Including pending sessions (CVE-2026-32246)."""
@@ -459,7 +463,7 @@ async def test_head_ends_nothing(home: House, client: httpx.AsyncClient) -> None
 
 
 @pytest.mark.parametrize("name", ["logout", "users.logout", "users.logoutOtherClients"])
-async def test_another_site_cannot_ride_on_a_cookie(
+async def test_another_site_cannot_use_a_cookie(
     home: House, client: httpx.AsyncClient, name: str
 ) -> None:
     opened = await home.opened()
@@ -489,7 +493,7 @@ async def test_a_token_from_a_cookie_is_not_in_the_answer(
     assert answer.status_code == 200 and here.token not in answer.text
 
 
-async def test_users_logout_ends_everything_of_a_user(
+async def test_users_logout_ends_all_sessions_of_a_user(
     home: House, client: httpx.AsyncClient
 ) -> None:
     await home.add("root", roles=[ADMIN])
@@ -582,14 +586,14 @@ async def test_the_eleventh_request_within_a_minute_is_a_429(limited: House) -> 
         assert (await client.get(api("me"))).status_code == 200
 
 
-async def test_credentials_come_before_the_limit(limited: House) -> None:
+async def test_credentials_are_checked_before_the_rate_limit(limited: House) -> None:
     async with limited.program() as client:
         for _ in range(11):
             answer = await client.get(api("me"))
         assert is_answer(answer, 401, LOGGED_OUT) and "x-ratelimit-limit" not in answer.headers
 
 
-async def test_an_invented_method_is_counted_as_one_the_endpoint_has(limited: House) -> None:
+async def test_an_unknown_method_shares_the_count_of_known_ones(limited: House) -> None:
     """Otherwise each would have its own count, and push out another client's."""
     async with limited.program(**pair(await limited.opened("root"))) as client:
         left = [

@@ -67,7 +67,7 @@ async def end(client: httpx.AsyncClient, headers: dict[str, str]) -> httpx.Respo
 # A code by mail, at an endpoint that requires one
 
 
-async def test_a_code_is_mailed_when_none_lives_and_its_end_told_when_one_does(
+async def test_a_code_is_mailed_unless_one_is_still_valid(
     home: House, client: httpx.AsyncClient, root: Opened, mailbox: Mailbox
 ) -> None:
     await turn_on_email(home)
@@ -122,7 +122,7 @@ async def test_the_order_of_methods_is_totp_then_email(
 
 
 @pytest.mark.parametrize("method", ["email", "totp"])
-async def test_a_named_method_that_is_off_lets_nobody_in_and_mails_nothing(
+async def test_a_disabled_method_accepts_no_code_and_sends_no_mail(
     home: House, client: httpx.AsyncClient, root: Opened, mailbox: Mailbox, method: str
 ) -> None:
     answer = await end(client, pair(root, SHA256, method))
@@ -133,7 +133,7 @@ async def test_a_named_method_that_is_off_lets_nobody_in_and_mails_nothing(
     assert answer.json()["details"]["availableMethods"] == [] and not mailbox.sent
 
 
-async def test_without_any_usable_method_there_is_a_refusal_and_no_pass(
+async def test_a_user_whose_factor_is_unusable_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CVE-2026-54730: a stage counted as passed without the proof."""
@@ -171,7 +171,7 @@ async def send(client: httpx.AsyncClient, name: str) -> httpx.Response:
     return await client.post(api("users.2fa.sendEmailCode"), json={"emailOrUsername": name})
 
 
-async def test_a_code_is_mailed_to_who_is_logged_out_and_nobody_learns_who_there_is(
+async def test_a_code_can_be_mailed_before_login_without_revealing_users(
     home: House, client: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     await turn_on_email(home)
@@ -182,7 +182,7 @@ async def test_a_code_is_mailed_to_who_is_logged_out_and_nobody_learns_who_there
     assert (await client.post(api("login"), json=login)).status_code == 200
 
 
-async def test_a_name_is_wanted(client: httpx.AsyncClient) -> None:
+async def test_a_name_is_required(client: httpx.AsyncClient) -> None:
     required = {
         "success": False,
         "error": "emailOrUsername is required [error-parameter-required]",
@@ -195,7 +195,7 @@ async def test_a_name_is_wanted(client: httpx.AsyncClient) -> None:
     assert is_failure(answer, 400, "invalid-params")
 
 
-async def test_asking_for_mails_spends_the_budget_of_the_address(
+async def test_requests_for_mail_spend_the_budget_of_the_address(
     home: House, client: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     for _ in range(5):
@@ -204,16 +204,14 @@ async def test_asking_for_mails_spends_the_budget_of_the_address(
     assert answer.status_code == 429 and answer.json()["success"] is False
 
 
-async def test_another_site_cannot_have_mails_sent(
-    client: httpx.AsyncClient, mailbox: Mailbox
-) -> None:
+async def test_another_site_cannot_send_mail(client: httpx.AsyncClient, mailbox: Mailbox) -> None:
     headers = {"origin": "http://evil.test"}
     path, body = api("users.2fa.sendEmailCode"), {"emailOrUsername": "root"}
     answer = await client.post(path, json=body, headers=headers)
     assert is_failure(answer, 403, "error-foreign-origin") and not mailbox.sent
 
 
-async def test_a_mail_that_cannot_be_sent_reads_the_same(
+async def test_a_mail_that_cannot_be_sent_gets_the_same_answer(
     home: House, client: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     await turn_on_email(home)
@@ -227,7 +225,7 @@ async def test_a_mail_that_cannot_be_sent_reads_the_same(
 # Logins with a mailed code
 
 
-async def test_a_login_mails_a_code_and_names_who_asked(
+async def test_a_login_mails_a_code_and_returns_the_given_name(
     home: House, client: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     await turn_on_email(home)
@@ -248,7 +246,7 @@ async def test_a_login_mails_a_code_and_names_who_asked(
 # The e-mail factor
 
 
-async def test_the_email_factor_is_turned_on_and_other_clients_go(
+async def test_turning_the_email_factor_on_ends_other_sessions(
     home: House, client: httpx.AsyncClient, root: Opened
 ) -> None:
     other = await home.opened("root")
@@ -268,7 +266,7 @@ async def test_without_a_verified_address_it_is_refused(
     assert is_failure(answer, 400, "error-invalid-user", reason)
 
 
-async def test_turning_it_off_asks_for_a_code_in_spite_of_trust(
+async def test_turning_the_email_factor_off_asks_for_a_code_despite_trust(
     home: House, client: httpx.AsyncClient, root: Opened, mailbox: Mailbox
 ) -> None:
     await turn_on_email(home)
@@ -284,7 +282,7 @@ async def test_turning_it_off_asks_for_a_code_in_spite_of_trust(
     assert await home.accounts.second_factors.list_enabled(user) == ()
 
 
-async def test_one_factor_is_asked_for_before_another_comes_beside_it(
+async def test_adding_the_email_factor_requires_a_totp_code(
     home: House, client: httpx.AsyncClient, root: Opened, mailbox: Mailbox
 ) -> None:
     """A thief of a session must not be able to add a factor."""
@@ -295,7 +293,7 @@ async def test_one_factor_is_asked_for_before_another_comes_beside_it(
     assert is_answer(await client.post(api("users.2fa.enableEmail"), headers=headers), 200, DONE)
 
 
-async def test_a_second_factor_app_beside_mails_asks_for_a_mailed_code(
+async def test_adding_totp_requires_a_mailed_code(
     home: House, client: httpx.AsyncClient, root: Opened, mailbox: Mailbox
 ) -> None:
     await turn_on_email(home)
@@ -308,7 +306,7 @@ async def test_a_second_factor_app_beside_mails_asks_for_a_mailed_code(
 # TOTP
 
 
-async def test_totp_from_the_secret_to_the_last_code(
+async def test_totp_is_enabled_used_and_disabled(
     home: House, client: httpx.AsyncClient, root: Opened
 ) -> None:
     other = await home.opened("root")
@@ -366,9 +364,7 @@ async def test_without_totp_there_is_nothing_to_confirm_or_count(
 
 
 @pytest.mark.parametrize("name", ["validate", "disable", "regenerateCodes"])
-async def test_a_code_is_wanted_as_a_text(
-    client: httpx.AsyncClient, root: Opened, name: str
-) -> None:
+async def test_a_code_must_be_a_string(client: httpx.AsyncClient, root: Opened, name: str) -> None:
     for body in ({}, {"code": 123456}, {"code": "1", "more": "2"}):
         answer = await client.post(api(f"users.totp.{name}"), json=body, headers=pair(root))
         assert is_failure(answer, 400, "invalid-params")

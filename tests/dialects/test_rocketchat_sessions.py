@@ -129,7 +129,7 @@ async def test_invalid_totp(
     assert await home.found(alice) is not None
 
 
-async def test_the_password_stands_in_where_no_factor_is_on(
+async def test_the_password_replaces_the_factor_of_a_user_without_one(
     home: House, client: httpx.AsyncClient, root: Opened, alice: Opened
 ) -> None:
     """The hosted page's example, and its `encrypt it as SHA256`."""
@@ -150,7 +150,7 @@ async def test_the_password_stands_in_where_no_factor_is_on(
 # sessions/logout: the order
 
 
-async def test_credentials_permission_parameters_factor_and_look_up_come_in_this_order(
+async def test_checks_run_in_the_documented_order(
     home: House, client: httpx.AsyncClient, root: Opened, alice: Opened
 ) -> None:
     await turn_on_totp(home, "root")
@@ -185,7 +185,7 @@ BAD_PARAMETERS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("name", ["sessions/logout", "sessions/logout.me"])
 @pytest.mark.parametrize(("content", "error"), BAD_PARAMETERS.values(), ids=BAD_PARAMETERS)
-async def test_parameters_of_another_form_are_a_400(
+async def test_invalid_parameters_are_a_400(
     client: httpx.AsyncClient, root: Opened, name: str, content: bytes, error: str
 ) -> None:
     answer = await client.post(api(name), content=content, headers=JSON | pair(root))
@@ -209,7 +209,7 @@ async def test_a_body_that_is_not_json_or_too_large_is_refused(
 # sessions/logout: what happens
 
 
-async def test_again_is_a_success_again(
+async def test_ending_a_session_twice_succeeds_twice(
     client: httpx.AsyncClient, root: Opened, alice: Opened
 ) -> None:
     for _ in range(2):
@@ -217,14 +217,14 @@ async def test_again_is_a_success_again(
         assert is_answer(answer, 200, {"sessionId": alice.session.id, "success": True})
 
 
-async def test_an_own_session_may_be_ended_and_the_one_in_use(
+async def test_an_admin_can_end_the_session_in_use(
     home: House, client: httpx.AsyncClient, root: Opened
 ) -> None:
     assert (await end(client, root.session.id, pair(root, SHA256))).status_code == 200
     assert is_answer(await end(client, root.session.id, pair(root, SHA256)), 401, LOGGED_OUT)
 
 
-async def test_a_login_that_is_half_done_is_no_session_yet(
+async def test_a_pending_session_is_not_found(
     home: House, client: httpx.AsyncClient, root: Opened
 ) -> None:
     pending = await home.opened(level=PENDING)
@@ -232,7 +232,7 @@ async def test_a_login_that_is_half_done_is_no_session_yet(
     assert is_answer(answer, 404, NOT_FOUND)
 
 
-async def test_another_site_cannot_ride_on_an_admins_cookie(
+async def test_another_site_cannot_use_an_admins_cookie(
     home: House, client: httpx.AsyncClient, root: Opened, alice: Opened
 ) -> None:
     headers = {"cookie": home.cookie(root), "sec-fetch-site": "cross-site", "x-2fa-code": SHA256}
@@ -242,7 +242,7 @@ async def test_another_site_cannot_ride_on_an_admins_cookie(
 # sessions/logout: trust
 
 
-async def test_a_code_is_good_for_five_minutes_in_this_session_only(
+async def test_a_code_gives_trust_for_five_minutes_in_its_session_only(
     home: House, client: httpx.AsyncClient, root: Opened
 ) -> None:
     other = await home.opened("root")
@@ -258,7 +258,7 @@ async def test_a_code_is_good_for_five_minutes_in_this_session_only(
         assert is_failure(await end(client, "x", pair(root)), 400, "totp-required")
 
 
-async def test_without_a_trust_period_every_request_is_asked(tmp_path: Path) -> None:
+async def test_without_a_trust_period_every_request_needs_a_code(tmp_path: Path) -> None:
     async with house(tmp_path, dialects=ON, second_factor={"trust_period": "0s"}) as home:
         await home.add("root", super_admin=True)
         root, secret = await home.opened("root"), await turn_on_totp(home, "root")
@@ -267,7 +267,7 @@ async def test_without_a_trust_period_every_request_is_asked(tmp_path: Path) -> 
             assert is_failure(await end(client, "x", pair(root)), 400, "totp-required")
 
 
-async def test_a_step_is_accepted_once_over_all_entrances(
+async def test_a_code_works_once_over_all_entrances(
     home: House, client: httpx.AsyncClient, root: Opened
 ) -> None:
     found = next_code(home, await turn_on_totp(home, "root"))
@@ -277,7 +277,7 @@ async def test_a_step_is_accepted_once_over_all_entrances(
     assert is_failure(await end(client, "x", pair(root, found)), 400, "totp-invalid")
 
 
-async def test_wrong_codes_are_counted_and_then_right_ones_are_refused(
+async def test_after_too_many_wrong_codes_right_ones_are_refused(
     home: House, client: httpx.AsyncClient, root: Opened
 ) -> None:
     secret = await turn_on_totp(home, "root")
@@ -319,7 +319,7 @@ async def test_an_own_session_is_ended_without_a_code(
     assert await home.found(alice) is None
 
 
-async def test_anothers_session_reads_like_none(
+async def test_sessions_of_other_users_look_unknown(
     home: House, client: httpx.AsyncClient, root: Opened, alice: Opened
 ) -> None:
     for id in (alice.session.id, "tTouumJMrHMjnedWf", "", "x" * 4096, "../me", "' OR 1=1 --"):
@@ -345,7 +345,7 @@ async def logged_in(client: httpx.AsyncClient, agent: str, name: str = "alice") 
     return {"X-User-Id": data["userId"], "X-Auth-Token": data["authToken"]}
 
 
-async def test_a_list_draws_each_session(home: House, client: httpx.AsyncClient) -> None:
+async def test_a_list_has_every_documented_field(home: House, client: httpx.AsyncClient) -> None:
     await home.opened()
     home.clock.now += 60
     headers = await logged_in(client, FIREFOX)
@@ -392,7 +392,7 @@ async def test_a_list_draws_each_session(home: House, client: httpx.AsyncClient)
     assert is_answer(answer, 200, whole)
 
 
-async def test_every_session_is_listed_whatever_opened_it_and_no_other(
+async def test_a_list_has_the_users_sessions_of_every_entrance(
     home: House, client: httpx.AsyncClient, root: Opened, alice: Opened
 ) -> None:
     ended, gone = await home.opened(), await home.opened(level=PENDING)
@@ -410,7 +410,7 @@ async def listed(client: httpx.AsyncClient, headers: dict[str, str], **query: An
     return answer.json()
 
 
-async def test_pages_are_cut_and_the_requested_size_is_reported(
+async def test_pages_are_limited_and_report_their_size(
     home: House, client: httpx.AsyncClient, alice: Opened
 ) -> None:
     for _ in range(4):
@@ -425,7 +425,7 @@ async def test_pages_are_cut_and_the_requested_size_is_reported(
     assert (await listed(client, pair(alice), count=0, offset=""))["count"] == 50
 
 
-async def test_a_filter_looks_into_device_and_ids_without_case(
+async def test_a_filter_matches_device_and_id_without_case(
     home: House, client: httpx.AsyncClient
 ) -> None:
     headers = await logged_in(client, FIREFOX)
@@ -451,7 +451,7 @@ async def test_lists_are_sorted_by_any_documented_key_both_ways(
     assert len(first) == 2 and (first == last[::-1] or key == "_user.name")
 
 
-async def test_another_key_to_sort_by_is_a_400(client: httpx.AsyncClient, alice: Opened) -> None:
+async def test_an_unknown_sort_key_is_a_400(client: httpx.AsyncClient, alice: Opened) -> None:
     query = {"sort": '{"loginToken":1}'}
     answer = await client.get(api("sessions/list"), params=query, headers=pair(alice))
     assert is_answer(answer, 400, {"success": False, "error": "error-invalid-sort-keys"})
@@ -494,7 +494,9 @@ async def info(client: httpx.AsyncClient, id: str, headers: dict[str, str]) -> h
     return await client.get(api("sessions/info"), params={"sessionId": id}, headers=headers)
 
 
-async def test_the_record_of_an_own_session(home: House, client: httpx.AsyncClient) -> None:
+async def test_info_returns_every_field_of_an_own_session(
+    home: House, client: httpx.AsyncClient
+) -> None:
     headers = await logged_in(client, FIREFOX)
     (session,) = await home.sessions()
     record = (await info(client, session.id, headers)).json()
@@ -535,7 +537,7 @@ async def test_no_stored_part_of_a_token_is_revealed(
         assert secret not in told
 
 
-async def test_one_that_is_over_says_when_and_by_whom(
+async def test_an_ended_session_shows_when_and_by_whom(
     home: House, client: httpx.AsyncClient, root: Opened, alice: Opened
 ) -> None:
     one, two = await home.opened(), await home.opened()
@@ -550,7 +552,7 @@ async def test_one_that_is_over_says_when_and_by_whom(
 
 @pytest.mark.parametrize("query", ["", "sessionId=a&sessionId=b", "sessionId=a&more=1"])
 @pytest.mark.parametrize("name", ["sessions/info", "sessions/info.admin"])
-async def test_info_wants_one_id(
+async def test_info_requires_exactly_one_id(
     client: httpx.AsyncClient, root: Opened, name: str, query: str
 ) -> None:
     answer = await client.get(f"{api(name)}?{query}", headers=pair(root))
@@ -561,7 +563,7 @@ async def test_info_wants_one_id(
 
 
 @pytest.mark.parametrize("name", ["sessions/list.all", "sessions/info.admin?sessionId=x"])
-async def test_everybodys_sessions_want_the_permission_and_a_factor(
+async def test_listing_all_sessions_requires_permission_and_a_factor(
     client: httpx.AsyncClient, root: Opened, alice: Opened, name: str
 ) -> None:
     assert is_answer(await client.get(api(name)), 401, LOGGED_OUT)
@@ -571,7 +573,7 @@ async def test_everybodys_sessions_want_the_permission_and_a_factor(
     assert is_failure(answer, 400, "totp-invalid")
 
 
-async def test_everybodys_are_listed_with_their_users(
+async def test_all_sessions_are_listed_with_their_users(
     home: House, client: httpx.AsyncClient, root: Opened, alice: Opened
 ) -> None:
     answer = await client.get(api("sessions/list.all"), headers=pair(root, SHA256))
@@ -592,7 +594,7 @@ async def test_everybodys_are_listed_with_their_users(
     assert is_answer(answer, 400, {"success": False, "error": "error-invalid-sort-keys"})
 
 
-async def test_one_of_anybody_is_shown_exactly_and_while_it_lives(
+async def test_any_live_session_is_shown_by_its_exact_id(
     home: House, client: httpx.AsyncClient, root: Opened, alice: Opened
 ) -> None:
     async def ask(id: str) -> httpx.Response:

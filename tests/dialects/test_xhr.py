@@ -67,7 +67,7 @@ def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
 
 
 @pytest.mark.parametrize("kind", xhr.ERROR_TABLE)
-def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | RequestFault]) -> None:
+def test_every_error_has_the_same_shape(kind: type[Refusal | RequestFault]) -> None:
     error = kind.__new__(kind)
     Exception.__init__(error, kind.message)
     row = xhr.ERROR_TABLE[kind]
@@ -78,7 +78,7 @@ def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | RequestFault])
     assert rendered.headers["cache-control"] == "no-store"
 
 
-def test_a_refusal_that_nobody_drew_is_a_500_and_no_leak() -> None:
+def test_an_unknown_refusal_is_a_500_without_its_message() -> None:
     class Unheard(RequestFault):
         message = "inner matter"
 
@@ -88,7 +88,7 @@ def test_a_refusal_that_nobody_drew_is_a_500_and_no_leak() -> None:
 # Login
 
 
-async def test_a_client_that_guesses_has_to_wait_and_learns_how_long(
+async def test_too_many_wrong_passwords_are_a_429_with_retry_after(
     script: httpx.AsyncClient,
 ) -> None:
     for _ in range(5):
@@ -98,7 +98,7 @@ async def test_a_client_that_guesses_has_to_wait_and_learns_how_long(
     assert answer.headers["retry-after"] == "300"
 
 
-async def test_a_login_answers_with_the_life_left_and_sets_the_cookie(
+async def test_a_login_returns_the_remaining_lifetime_and_a_cookie(
     script: httpx.AsyncClient,
 ) -> None:
     answer = await script.post("/xhr/login", json=RIGHT)
@@ -121,7 +121,7 @@ async def test_a_verified_address_logs_in_as_well(home: House, script: httpx.Asy
 @pytest.mark.parametrize(
     "login", [{"username": "alice", "password": "wrong"}, {"username": "nobody", "password": "x"}]
 )
-async def test_a_wrong_password_and_an_unknown_name_read_alike(
+async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(
     script: httpx.AsyncClient, login: dict[str, str]
 ) -> None:
     answer = await script.post("/xhr/login", json=login)
@@ -130,7 +130,7 @@ async def test_a_wrong_password_and_an_unknown_name_read_alike(
     assert not set_cookies(answer)
 
 
-async def test_a_banned_user_reads_like_a_wrong_password(
+async def test_a_banned_user_is_answered_like_a_wrong_password(
     home: House, script: httpx.AsyncClient
 ) -> None:
     wrong = await script.post("/xhr/login", json=RIGHT | {"password": "wrong"})
@@ -149,7 +149,7 @@ async def test_a_required_password_change_is_revealed_only_after_the_right_passw
     assert is_error(wrong, 401, "invalid_credentials")
 
 
-async def test_ldap_is_refused_until_there_is_a_directory(script: httpx.AsyncClient) -> None:
+async def test_a_login_by_ldap_is_refused_without_a_directory(script: httpx.AsyncClient) -> None:
     assert is_error(await script.post("/xhr/login/ldap", json=RIGHT), 401, "unavailable")
     assert is_error(await script.post("/xhr/login/ldap", json={}), 400, "bad_request")
 
@@ -189,7 +189,7 @@ async def test_a_body_that_is_no_login_is_a_400(script: httpx.AsyncClient, body:
 @pytest.mark.parametrize(
     "kind", [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"]
 )
-async def test_json_under_another_name_is_a_400(
+async def test_json_with_another_content_type_is_a_400(
     script: httpx.AsyncClient, kind: str | None
 ) -> None:
     """CVE-2017-1000069: a form of another site can send this body as text, but not as JSON."""
@@ -200,7 +200,7 @@ async def test_json_under_another_name_is_a_400(
     )
 
 
-async def test_a_charset_beside_the_type_is_fine(script: httpx.AsyncClient) -> None:
+async def test_a_charset_in_the_content_type_is_accepted(script: httpx.AsyncClient) -> None:
     headers = {"content-type": "Application/JSON; charset=utf-8"}
     answer = await script.post("/xhr/login", content=json.dumps(RIGHT), headers=headers)
     assert answer.status_code == 200
@@ -259,7 +259,7 @@ async def test_with_cookie_off_a_login_sets_none(tmp_path: Path) -> None:
 # Session
 
 
-async def test_the_session_says_who_and_for_how_long(
+async def test_the_session_has_its_user_and_remaining_lifetime(
     home: House, script: httpx.AsyncClient
 ) -> None:
     await home.add("root", super_admin=True)
@@ -274,7 +274,9 @@ async def test_the_session_says_who_and_for_how_long(
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_max_age_is_the_earlier_of_both_ends(home: House, script: httpx.AsyncClient) -> None:
+async def test_max_age_is_the_earlier_of_idle_and_absolute_expiry(
+    home: House, script: httpx.AsyncClient
+) -> None:
     opened = await home.opened(lifetimes=Lifetimes(7200.0, 7000.5, 7000.5, None))
     home.clock.now += 270.25
     answer = await script.get("/xhr/session", headers={"cookie": home.cookie(opened)})
@@ -282,7 +284,7 @@ async def test_max_age_is_the_earlier_of_both_ends(home: House, script: httpx.As
     assert type(answer.json()["session"]["maxAge"]) is int
 
 
-async def test_a_session_without_an_idle_end_lives_to_its_absolute_one(
+async def test_a_session_without_idle_timeout_has_its_absolute_expiry(
     home: House, script: httpx.AsyncClient
 ) -> None:
     opened = await home.opened(lifetimes=Lifetimes(None, 86400.0, 86400.0, None))
@@ -290,7 +292,7 @@ async def test_a_session_without_an_idle_end_lives_to_its_absolute_one(
     assert answer.json()["session"]["maxAge"] == 86_400_000
 
 
-async def test_a_bearer_token_is_a_carrier_too(home: House, script: httpx.AsyncClient) -> None:
+async def test_a_bearer_token_is_accepted(home: House, script: httpx.AsyncClient) -> None:
     opened = await home.opened()
     headers = {"authorization": f"Bearer {opened.token}"}
     assert (await script.get("/xhr/session", headers=headers)).status_code == 200
@@ -334,7 +336,7 @@ async def test_a_pending_session_opens_logout_and_nothing_else(
     assert await home.found(pending) is None
 
 
-async def test_our_cookie_twice_is_no_session_and_every_variant_is_expired(
+async def test_a_duplicate_session_cookie_is_refused_and_expired(
     home: House, script: httpx.AsyncClient
 ) -> None:
     one, two = home.cookie(await home.opened()), home.cookie(await home.opened())
@@ -372,7 +374,7 @@ async def test_logout_ends_the_session_everywhere(
         {"sec-fetch-site": "same-origin", "origin": ORIGIN},
     ],
 )
-async def test_logout_passes_for_our_own_pages_and_for_programs(
+async def test_logout_works_for_own_pages_and_programs(
     home: House, script: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     cookie = {"cookie": home.cookie(await home.opened())}
@@ -402,7 +404,9 @@ async def test_another_site_cannot_log_its_visitor_out(
     assert await home.found(opened) is not None
 
 
-async def test_head_tells_and_ends_nothing(home: House, script: httpx.AsyncClient) -> None:
+async def test_a_head_request_to_logout_ends_nothing(
+    home: House, script: httpx.AsyncClient
+) -> None:
     opened = await home.opened()
     headers = {"cookie": home.cookie(opened)}
     answer = await script.head("/xhr/logout", headers=headers)
@@ -441,7 +445,7 @@ async def is_on(home: House) -> bool:
     return bool(await home.accounts.second_factors.list_enabled(user))
 
 
-async def test_a_secret_is_generated_and_nothing_is_on_yet(
+async def test_generating_a_secret_does_not_turn_totp_on(
     home: House, script: httpx.AsyncClient
 ) -> None:
     await script.post("/xhr/login", json=RIGHT)
@@ -451,9 +455,7 @@ async def test_a_secret_is_generated_and_nothing_is_on_yet(
     assert (await script.get("/xhr/session")).json()["session"]["totp"] is False
 
 
-async def test_an_app_is_added_asked_for_and_removed(
-    home: House, script: httpx.AsyncClient
-) -> None:
+async def test_an_app_is_added_used_and_removed(home: House, script: httpx.AsyncClient) -> None:
     """The document from its first endpoint to its last."""
     await script.post("/xhr/login", json=RIGHT)
     secret = await generated(script)
@@ -512,7 +514,7 @@ async def test_only_the_secret_last_generated_in_this_session_is_added(
     assert (await script.post(APP, json=body)).status_code == 204
 
 
-async def test_a_secret_is_of_the_session_that_generated_it(
+async def test_a_secret_expires_and_belongs_to_its_session(
     home: House, script: httpx.AsyncClient
 ) -> None:
     await script.post("/xhr/login", json=RIGHT)
@@ -551,7 +553,7 @@ async def test_users_of_files_are_refused(tmp_path: Path) -> None:
         }
 
 
-async def test_an_app_is_removed_with_a_right_code_alone(
+async def test_an_app_is_removed_only_with_a_right_code(
     home: House, script: httpx.AsyncClient
 ) -> None:
     secret = await with_app(home, script)
@@ -562,7 +564,9 @@ async def test_an_app_is_removed_with_a_right_code_alone(
     assert await is_on(home)
 
 
-async def test_wrong_codes_are_counted_here_too(home: House, script: httpx.AsyncClient) -> None:
+async def test_wrong_codes_for_a_removal_lock_the_user_out(
+    home: House, script: httpx.AsyncClient
+) -> None:
     """CVE-2024-21500: a lock of the second factor could be evaded through another entrance."""
     secret = await with_app(home, script)
     for _ in range(5):
@@ -584,7 +588,7 @@ async def test_a_recovery_code_removes_the_app(home: House, script: httpx.AsyncC
     assert not await is_on(home)
 
 
-async def test_a_factor_that_is_off_is_not_removed(script: httpx.AsyncClient) -> None:
+async def test_removing_a_factor_that_is_off_is_refused(script: httpx.AsyncClient) -> None:
     await script.post("/xhr/login", json=RIGHT)
     assert is_error(await remove(script, json={"token": "123456"}), 401, "totp_not_on")
 
@@ -724,5 +728,5 @@ async def test_an_unexpected_error_is_a_500_in_the_same_shape(
     assert is_error(answer, 500, "internal_error")
 
 
-def test_an_object_is_read_as_it_is_written() -> None:
+def test_a_json_object_is_parsed() -> None:
     assert parse_object('{"a": [1, "ü", {"b": null}]}'.encode()) == {"a": [1, "ü", {"b": None}]}
