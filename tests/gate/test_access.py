@@ -46,14 +46,14 @@ def user(front: Front) -> list[bytes]:
     return values_of(front.origin.heads[-1], b"remote-user")
 
 
-async def test_a_link_logs_nobody_in(front: Front) -> None:
+async def test_a_token_in_a_link_is_ignored_by_default(front: Front) -> None:
     good = token(front, await front.opened())
     assert (await front.get(f"/?token={good}")).status == 401
     assert (await front.get(f"/public/?token={good}")).status == 200
     assert user(front) == [] and asked(front) == b"/public/"
 
 
-async def test_where_the_settings_say_so_it_does(linked: Front) -> None:
+async def test_a_token_in_a_link_logs_in_if_enabled(linked: Front) -> None:
     opened = await linked.opened()
     good = token(linked, opened)
     for _ in range(2):  # from storage, then from memory
@@ -63,7 +63,7 @@ async def test_where_the_settings_say_so_it_does(linked: Front) -> None:
     assert (await linked.get(f"/?token={good}")).status == 401
 
 
-async def test_as_bearer_it_counts_everywhere(front: Front) -> None:
+async def test_a_bearer_access_token_is_accepted(front: Front) -> None:
     opened = await front.opened()
     good = token(front, opened)
     for _ in range(2):
@@ -95,7 +95,7 @@ TAKEN_OUT = [
 
 
 @pytest.mark.parametrize(("asks", "gets"), TAKEN_OUT)
-async def test_it_is_taken_out_and_nothing_else_touched(
+async def test_only_the_token_is_removed_from_the_query(
     front: Front, asks: str, gets: bytes
 ) -> None:
     good = token(front, await front.opened())
@@ -103,7 +103,7 @@ async def test_it_is_taken_out_and_nothing_else_touched(
     assert asked(front) == gets
 
 
-async def test_an_encoded_one_is_taken_out_too(front: Front) -> None:
+async def test_an_encoded_token_is_removed(front: Front) -> None:
     good = token(front, await front.opened()).replace(".", "%2E").replace("_", "%5f")
     assert (await front.get(f"/public/?token={good}")).status == 200
     assert asked(front) == b"/public/"
@@ -123,7 +123,7 @@ PAGE = "http://app.test/page"
         ("token=x", "token=x"),
     ],
 )
-async def test_it_is_taken_out_of_a_header_that_repeats_an_address(
+async def test_the_token_is_removed_from_headers_that_repeat_the_address(
     front: Front, name: bytes, sent: str, passed: str
 ) -> None:
     """A browser sends the address of a page to everything that the page loads."""
@@ -138,7 +138,7 @@ async def test_it_is_taken_out_of_a_header_that_repeats_an_address(
         assert (values_of(head, b"x-before"), values_of(head, b"x-token")) == ([b"a"], [b"token=z"])
 
 
-async def test_one_that_is_over_is_taken_out_too(front: Front) -> None:
+async def test_an_expired_token_is_removed(front: Front) -> None:
     good = token(front, await front.opened())
     front.clock.now += 3600
     assert (await front.get(f"/public/?token={good}")).status == 200
@@ -163,7 +163,7 @@ async def test_an_application_s_own_token_is_left_alone(linked: Front, target: s
     assert values_of(linked.origin.heads[-1], b"authorization") == [bearer(FOREIGN)[1]]
 
 
-async def test_one_under_another_name_is_the_application_s(linked: Front) -> None:
+async def test_a_token_in_another_parameter_is_left_alone(linked: Front) -> None:
     """Doorward only removes tokens in the parameter that it uses."""
     good = token(linked, await linked.opened())
     assert (await linked.get(f"/?access={good}")).status == 401
@@ -171,7 +171,7 @@ async def test_one_under_another_name_is_the_application_s(linked: Front) -> Non
     assert asked(linked) == f"/public/?Token={good}".encode()
 
 
-async def test_without_the_dialect_nothing_is_ours(fronts: Build) -> None:
+async def test_without_the_dialect_tokens_are_left_alone(fronts: Build) -> None:
     front = await fronts(access=ACCESS)
     good = token(front, await front.opened())
     assert (await front.get("/", bearer(good))).status == 401
@@ -179,7 +179,7 @@ async def test_without_the_dialect_nothing_is_ours(fronts: Build) -> None:
     assert asked(front) == f"/public/?token={good}".encode()
 
 
-async def test_a_link_whose_token_is_over_ends_the_search(linked: Front) -> None:
+async def test_an_expired_token_in_a_link_ends_the_search(linked: Front) -> None:
     opened = await linked.opened()
     old = token(linked, opened, 60.0)
     linked.clock.now += 60
@@ -187,14 +187,14 @@ async def test_a_link_whose_token_is_over_ends_the_search(linked: Front) -> None
     assert (await linked.get("/", linked.cookie(opened))).status == 200
 
 
-async def test_where_links_log_nobody_in_they_hinder_nobody(front: Front) -> None:
+async def test_an_ignored_token_in_a_link_does_not_affect_the_cookie(front: Front) -> None:
     opened, bob = await front.opened(), await front.opened("bob")
     for other in (token(front, opened, 0.0), token(front, bob)):
         assert (await front.get(f"/?token={other}", front.cookie(opened))).status == 200
         assert user(front) == [b"alice"]
 
 
-async def test_a_bearer_that_is_over_ends_the_search(front: Front) -> None:
+async def test_an_expired_bearer_token_ends_the_search(front: Front) -> None:
     opened = await front.opened()
     over = bearer(token(front, opened, 0.0))
     assert (await front.get("/", over, front.cookie(opened))).status == 401
@@ -214,7 +214,7 @@ async def test_two_users_in_one_request_conflict(linked: Front) -> None:
     assert (await linked.get(f"/?token={his}", linked.cookie(bob), bearer(bob.token))).status == 200
 
 
-async def test_two_authorizations_of_which_one_is_ours_are_nobody(front: Front) -> None:
+async def test_two_authorizations_with_an_access_token_are_refused(front: Front) -> None:
     opened = await front.opened()
     good = bearer(token(front, opened))
     for other in (good, bearer(opened.token), (b"authorization", b"Basic YTpi")):
@@ -222,7 +222,7 @@ async def test_two_authorizations_of_which_one_is_ours_are_nobody(front: Front) 
         assert (await front.get("/", other, good)).status == 401
 
 
-async def test_a_session_whose_factor_is_due_opens_nothing_by_it(linked: Front) -> None:
+async def test_an_access_token_of_a_pending_session_is_refused(linked: Front) -> None:
     """CVE-2026-32246."""
     user = await linked.accounts.users.add("carol", "correct horse", now=linked.clock())
     pending = await open_session(
@@ -237,14 +237,14 @@ async def test_a_session_whose_factor_is_due_opens_nothing_by_it(linked: Front) 
     assert (await linked.get("/", bearer(good))).status == 401
 
 
-async def test_the_way_back_from_the_login_does_not_hold_it(front: Front) -> None:
+async def test_the_return_address_does_not_contain_the_token(front: Front) -> None:
     good = token(front, await front.opened())
     answer = await front.get(f"/page?token={good}&a=1")
     assert json.loads(answer.body)["login"] == "/.doorward/login?rd=/page%3Fa%3D1"
     assert good.encode() not in answer.head
 
 
-async def test_whom_it_stands_for_is_asked_at_each_use(linked: Front) -> None:
+async def test_the_user_of_a_token_is_checked_at_each_use(linked: Front) -> None:
     opened = await linked.opened()
     good = token(linked, opened)
     assert (await linked.get(f"/?token={good}")).status == 200
@@ -255,7 +255,7 @@ async def test_whom_it_stands_for_is_asked_at_each_use(linked: Front) -> None:
     assert (await linked.get("/", bearer(good))).status == 200
 
 
-async def test_a_token_of_another_user_s_number_opens_nothing(linked: Front) -> None:
+async def test_a_token_with_a_mismatched_user_is_refused(linked: Front) -> None:
     """This could happen with a database restored from elsewhere."""
     alice, bob = await linked.opened(), await linked.opened("bob")
     claims = jwt.decode(token(linked, alice), options={"verify_signature": False})
@@ -268,7 +268,7 @@ async def test_a_token_of_another_user_s_number_opens_nothing(linked: Front) -> 
 
 
 @pytest.mark.parametrize("form", [b"access %b", b";access %b", b'"access %b"', b"\0access %b"])
-async def test_the_id_that_a_token_names_is_no_cookie(linked: Front, form: bytes) -> None:
+async def test_the_cache_key_of_a_token_is_no_valid_cookie(linked: Front, form: bytes) -> None:
     """CVE-2024-47616: the cache key of a token must not work as a credential."""
     opened = await linked.opened()
     good = token(linked, opened)

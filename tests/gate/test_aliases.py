@@ -114,7 +114,7 @@ async def asked(front: Front, row: Row, target: str, *headers: Header, **more: A
 
 
 @every_row
-async def test_every_alias_answers_as_its_program_does(fronts: Build, row: Row) -> None:
+async def test_every_alias_behaves_like_its_program(fronts: Build, row: Row) -> None:
     front = await build(fronts)
     cookie = front.cookie(await front.opened(groups=("admins",)))
     allowed = await asked(front, row, "/admin/", cookie)
@@ -135,7 +135,9 @@ async def test_every_alias_answers_as_its_program_does(fronts: Build, row: Row) 
 
 
 @every_row
-async def test_every_alias_refuses_by_the_rules_and_from_strangers(fronts: Build, row: Row) -> None:
+async def test_every_alias_applies_the_rules_and_requires_a_trusted_proxy(
+    fronts: Build, row: Row
+) -> None:
     front = await build(fronts)
     cookie = front.cookie(await front.opened())
     assert (await asked(front, row, "/", cookie, peer="192.0.2.1")).status == 401
@@ -151,7 +153,7 @@ async def test_every_alias_refuses_by_the_rules_and_from_strangers(fronts: Build
 
 @every_row
 @pytest.mark.parametrize("between", ["_", "."])
-async def test_a_lookalike_of_a_name_that_the_answer_sets_is_refused(
+async def test_a_lookalike_of_an_identity_header_is_refused(
     fronts: Build, row: Row, between: str
 ) -> None:
     """CVE-2026-52845, CVE-2025-64484: the front proxy would forward it next to the real one."""
@@ -165,7 +167,7 @@ async def test_a_lookalike_of_a_name_that_the_answer_sets_is_refused(
     assert (await asked(front, row, "/public/", (b"x_other", b"root"))).status == row.allowed
 
 
-async def test_aliases_are_off_until_they_are_named_and_reach_no_application_then(
+async def test_aliases_are_off_by_default_and_never_proxied_if_enabled(
     fronts: Build,
 ) -> None:
     public = {"access": {"default": "public"}, "trusted_proxies": ["10.0.0.0/8"]}
@@ -185,7 +187,7 @@ async def test_aliases_are_off_until_they_are_named_and_reach_no_application_the
 
 
 @pytest.mark.parametrize("word", ROWS)
-async def test_an_alias_serves_its_own_endpoints_alone(fronts: Build, word: str) -> None:
+async def test_an_alias_serves_only_its_own_endpoints(fronts: Build, word: str) -> None:
     front = await build(fronts, word)
     for other, rows in ROWS.items():
         for row in rows:
@@ -193,7 +195,7 @@ async def test_an_alias_serves_its_own_endpoints_alone(fronts: Build, word: str)
             assert (answer.status == row.allowed) == (other == word), row
 
 
-def test_every_alias_that_is_built_is_asked_here() -> None:
+def test_every_alias_is_tested() -> None:
     """A new alias cannot escape these tests."""
     assert tuple(ALIASES) == tuple(ROWS) == WORDS
     built = {path for rows in ALIASES.values() for path, _ in rows}
@@ -209,7 +211,7 @@ async def narrowed(front: Front, query: str, *headers: Header) -> int:
     return (await asked(front, row, "/", *headers)).status
 
 
-async def test_a_verification_can_be_narrowed_and_never_widened(fronts: Build) -> None:
+async def test_a_query_can_only_narrow_a_verification(fronts: Build) -> None:
     """CVE-2021-21411, CVE-2026-40574, CVE-2021-21291."""
     front = await build(fronts)
     emails = (Email("alice@Example.com", True), Email("root@corp.test", False))
@@ -241,7 +243,7 @@ async def test_a_verification_can_be_narrowed_and_never_widened(fronts: Build) -
     assert await narrowed(front, "allowed_groups=staff") == 401
 
 
-async def test_narrowing_opens_nothing_that_the_rules_refuse(fronts: Build) -> None:
+async def test_narrowing_does_not_override_the_rules(fronts: Build) -> None:
     front = await build(fronts)
     cookie = front.cookie(await front.opened(groups=("staff",)))
     row = Row("/oauth2/auth?allowed_groups=staff", by_host)
@@ -253,7 +255,7 @@ async def test_narrowing_opens_nothing_that_the_rules_refuse(fronts: Build) -> N
 BY_HOST = Row("/oauth2/auth", by_host)
 
 
-async def test_without_a_method_nothing_is_allowed_that_depends_on_it(fronts: Build) -> None:
+async def test_without_a_method_paths_with_method_rules_are_refused(fronts: Build) -> None:
     front = await build(fronts)
     cookie = front.cookie(await front.opened())
     assert (await asked(front, BY_HOST, "/write/", cookie)).status == 403
@@ -275,7 +277,7 @@ FORGED: list[tuple[str, list[Header]]] = [
 
 
 @pytest.mark.parametrize("forged", [lines for _, lines in FORGED], ids=[name for name, _ in FORGED])
-async def test_where_host_names_the_request_a_client_cannot_name_another(
+async def test_if_host_names_the_request_forged_headers_are_refused(
     fronts: Build, forged: list[Header]
 ) -> None:
     """CVE-2026-40575: nginx forwards a client's headers in addition to its own."""
@@ -288,7 +290,7 @@ async def test_where_host_names_the_request_a_client_cannot_name_another(
 
 @pytest.mark.parametrize("host", ["unlisted.example.com", "auth.sister.test", "10.0.0.7"])
 @pytest.mark.parametrize("named", [FORWARDED, ORIGINAL])
-async def test_where_host_names_the_request_no_other_header_names_it_for_an_unlisted_host(
+async def test_if_host_names_the_request_an_unlisted_host_is_refused(
     fronts: Build, host: str, named: Callable[..., list[Header]]
 ) -> None:
     """nginx's default server answers under any name, and forwards the client's headers."""
@@ -302,7 +304,7 @@ async def test_where_host_names_the_request_no_other_header_names_it_for_an_unli
     assert not answer.values(b"x-auth-request-user")
 
 
-async def test_where_host_names_the_request_its_client_is_in_x_real_ip(fronts: Build) -> None:
+async def test_if_host_names_the_request_the_client_is_in_x_real_ip(fronts: Build) -> None:
     front = await build(fronts)
     inside = (b"x-forwarded-for", b"192.168.1.1")
     assert (await asked(front, BY_HOST, "/inside/", inside)).status == 401
@@ -327,9 +329,7 @@ LOGOUTS = ("/oauth2/sign_out", "/outpost.goauthentik.io/sign_out")
 
 
 @pytest.mark.parametrize("path", [*LOGINS, *LOGOUTS])
-async def test_pages_of_other_programs_lead_to_those_of_the_portal(
-    fronts: Build, path: str
-) -> None:
+async def test_pages_of_other_programs_redirect_to_the_portal(fronts: Build, path: str) -> None:
     front = await build(fronts)
     page = f"{PORTAL}/.doorward/{'login' if path in LOGINS else 'logout'}"
     for rd, leads in {
@@ -343,7 +343,7 @@ async def test_pages_of_other_programs_lead_to_those_of_the_portal(
         assert (answer.status, answer.values(b"location")) == (302, [leads.encode()]), rd
 
 
-async def test_a_path_leads_back_to_the_host_that_was_asked(fronts: Build) -> None:
+async def test_a_return_path_is_on_the_requested_host(fronts: Build) -> None:
     cookie = {"domain": "example.com"}
     front = await build(
         fronts, sessions={"cookie": cookie}, public_url=PORTAL, routes=[{"host": SITE}]
@@ -386,7 +386,7 @@ async def test_authentik_is_alive(fronts: Build) -> None:
     assert (await visit(front, "/outpost.goauthentik.io/ping")).status == 204
 
 
-async def test_vouch_says_why_it_refuses(fronts: Build) -> None:
+async def test_the_vouch_alias_returns_the_reason(fronts: Build) -> None:
     front = await build(fronts)
     answer = await asked(front, ROWS["vouch"][0], "/")
     assert answer.values(b"x-vouch-err") == [b"unauthenticated"]

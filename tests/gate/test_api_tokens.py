@@ -77,7 +77,7 @@ async def keyed(fronts: Build, origin: Origin) -> Front:
 
 
 @pytest.mark.parametrize("way", ["bearer", "basic", "key"])
-async def test_a_token_is_carried_in_three_ways(keyed: Front, way: str) -> None:
+async def test_a_token_can_be_sent_in_three_ways(keyed: Front, way: str) -> None:
     token = await made(keyed, groups=("wiki",))
     line = {
         "bearer": bearer(token.text),
@@ -107,7 +107,7 @@ async def test_the_scheme_is_read_in_any_case(front: Front, line: bytes) -> None
     assert not leaks(front, token.text)
 
 
-async def test_a_key_counts_only_where_the_route_says_so(front: Front) -> None:
+async def test_an_api_key_header_counts_only_if_the_route_enables_it(front: Front) -> None:
     """Elsewhere the header is the application's own."""
     token = await made(front)
     assert (await front.get("/", api_key(token.text))).status == 401
@@ -115,7 +115,7 @@ async def test_a_key_counts_only_where_the_route_says_so(front: Front) -> None:
     assert values_of(front.origin.heads[-1], b"x-api-key") == [b"theirs"]
 
 
-async def test_a_key_of_the_applications_own_goes_on(keyed: Front) -> None:
+async def test_an_api_key_of_the_application_is_forwarded(keyed: Front) -> None:
     token = await made(keyed)
     for lines in ([api_key("theirs")], [(b"x-api-key", b"")]):
         assert (await keyed.get("/", bearer(token.text), *lines)).status == 200
@@ -142,7 +142,7 @@ async def test_a_key_of_the_applications_own_goes_on(keyed: Front) -> None:
         ([bearer("TOKEN")], 200),
     ],
 )
-async def test_a_token_is_a_carrier_alone_and_nowhere_else(
+async def test_a_token_is_accepted_only_in_its_own_headers(
     keyed: Front, lines: list[Header], status: int
 ) -> None:
     """CVE-2024-47616: a token made for one purpose was accepted for another."""
@@ -178,7 +178,7 @@ async def test_a_token_beside_the_cookie_of_another_user_is_refused(front: Front
         assert answer.status == 401 and b"conflicting_credentials" in answer.body
 
 
-async def test_a_token_goes_before_the_cookie_of_its_user(front: Front) -> None:
+async def test_a_token_takes_precedence_over_the_cookie_of_its_user(front: Front) -> None:
     """The token's scope must keep applying."""
     token = await made(front, scope=TokenScope(routes=("/wiki",)))
     cookie = front.cookie(await front.opened())
@@ -237,7 +237,7 @@ WITHIN = {
 }
 
 
-async def test_the_table_of_scopes_rules_and_levels(fronts: Build) -> None:
+async def test_scopes_rules_and_levels_all_apply(fronts: Build) -> None:
     front = await fronts(access={"rules": RULES})
     opened = await front.opened("alice", groups=("admins",))
     user = opened.session.user
@@ -274,7 +274,7 @@ UNLIMITED = {"rate_limit": "off"}
 DIALECTS = {"xhr": {}, "alekeagle": UNLIMITED, "datepoll": {}, "rocketchat": UNLIMITED}
 
 
-async def test_a_token_never_opens_paths_of_our_own(fronts: Build) -> None:
+async def test_a_token_is_ignored_on_doorwards_own_paths(fronts: Build) -> None:
     """Neither pages nor APIs nor anything that protects an account, whatever the carrier: each
     answers as if the token was not there."""
     front = await fronts(dialects=DIALECTS)
@@ -308,7 +308,7 @@ async def test_a_token_never_opens_paths_of_our_own(fronts: Build) -> None:
     "target",
     ["/wiki/..;/admin", "/wiki/%2e%2e/x", "/wiki%2F..%2Fx", "//wiki/x", "/wiki/..%5cx", "/x;/wiki"],
 )
-async def test_a_route_is_compared_in_every_reading_of_the_path(front: Front, target: str) -> None:
+async def test_a_scope_is_checked_in_every_reading_of_the_path(front: Front, target: str) -> None:
     token = await made(front, scope=TokenScope(routes=("/wiki",)))
     assert (await front.get(target, bearer(token.text))).status in (400, 403)
     assert front.origin.heads == []
@@ -339,7 +339,7 @@ def test_a_route_of_a_scope_covers_what_is_beneath_it(
     assert CompiledScope(TokenScope(routes=routes)).covers(accepted(path)) is covered
 
 
-def test_a_session_without_a_scope_opens_nothing() -> None:
+def test_a_missing_scope_covers_nothing() -> None:
     """As if storage contained a level that only tokens have."""
     compiled = CompiledScope(None)
     assert not compiled.covers_all and not compiled.covers(accepted(b"/"))
@@ -354,7 +354,7 @@ def test_a_session_without_a_scope_opens_nothing() -> None:
         (TokenScope(methods=("COPY", "PUT")), 200),
     ],
 )
-async def test_a_target_that_a_header_names_is_within_the_scope_as_well(
+async def test_a_second_target_must_be_within_the_scope(
     front: Front, scope: TokenScope, status: int
 ) -> None:
     token = await made(front, scope=scope)
@@ -363,7 +363,7 @@ async def test_a_target_that_a_header_names_is_within_the_scope_as_well(
         assert (await front.get("/a/from", *lines, method="COPY")).status == status
 
 
-async def test_a_method_cannot_be_asked_for_by_another(front: Front) -> None:
+async def test_a_scope_of_methods_disables_method_overrides(front: Front) -> None:
     token, whole = await made(front, scope=TokenScope(methods=("POST",))), await made(front)
     override: Header = (b"x-http-method-override", b"DELETE")
     assert (await front.get("/", bearer(token.text), override, method="POST")).status == 200
@@ -376,7 +376,7 @@ async def test_a_method_cannot_be_asked_for_by_another(front: Front) -> None:
 
 
 @pytest.mark.parametrize("way", ["revoke", "revoke_all", "ban", "disable", "delete", "expiry"])
-async def test_a_token_ends_in_memory_at_once(front: Front, way: str) -> None:
+async def test_a_cached_token_ends_at_once(front: Front, way: str) -> None:
     """CVE-2025-29928: a process that had it in memory still accepted a revoked token."""
     token = await made(front, life_s=100.0)
     for line in (bearer(token.text), basic("alice", token.text)):
@@ -407,7 +407,7 @@ async def test_other_sessions_of_the_user_stay_in_memory(front: Front) -> None:
     assert (await front.get("/", bearer(again.text))).status == 200
 
 
-async def test_no_worker_lets_a_revoked_token_through(front: Front) -> None:
+async def test_a_revoked_token_is_refused_by_every_worker(front: Front) -> None:
     """Two hundred rounds; a third process revokes."""
     settings = front.app._settings
     async with Application(settings, front.clock) as second:
@@ -421,7 +421,7 @@ async def test_no_worker_lets_a_revoked_token_through(front: Front) -> None:
             assert found == [401, 401], number
 
 
-async def test_wrong_tokens_lock_their_network_alone(fronts: Build) -> None:
+async def test_wrong_tokens_lock_only_their_network(fronts: Build) -> None:
     front = await fronts(access=ACCESS, regulation={"network_attempts": 3, "ban": "5m"})
     right = await made(front)
     for _ in range(3):
@@ -467,7 +467,7 @@ class Silent:
         raise StorageUnavailable
 
 
-async def test_silent_storage_makes_no_token_a_wrong_one(front: Front) -> None:
+async def test_a_storage_failure_counts_as_no_wrong_token(front: Front) -> None:
     known, other = await made(front), await made(front)
     assert (await front.get("/", bearer(known.text))).status == 200
     assert front.app._accounts is not None
@@ -478,7 +478,7 @@ async def test_silent_storage_makes_no_token_a_wrong_one(front: Front) -> None:
     assert not leaks(front, other.text)
 
 
-async def test_a_miss_is_one_query_by_an_index(front: Front) -> None:
+async def test_a_cache_miss_costs_one_indexed_query(front: Front) -> None:
     """The number of tokens does not matter."""
     token = await made(front)
     database = sqlite3.connect(front.app._settings.data_dir / "doorward.db")

@@ -79,7 +79,7 @@ def authorizations(front: Front) -> list[bytes]:
 # Which requests
 
 
-async def test_a_user_reaches_the_application_with_its_account(
+async def test_a_users_requests_get_the_applications_credentials(
     fronts: Build, origin: Origin, tmp_path: Path
 ) -> None:
     front = await with_credentials(fronts, origin, basic(tmp_path))
@@ -114,7 +114,7 @@ async def test_refused_and_public_requests_do_not_get_them(
     assert authorizations(front) == [BASIC]
 
 
-async def test_public_paths_get_them_where_the_setting_says_so(
+async def test_public_paths_get_credentials_only_if_enabled(
     fronts: Build, origin: Origin, tmp_path: Path
 ) -> None:
     front = await with_credentials(fronts, origin, basic(tmp_path, on_public=True))
@@ -124,7 +124,7 @@ async def test_public_paths_get_them_where_the_setting_says_so(
 
 
 @pytest.mark.parametrize("forged", FORGED, ids=lambda line: line[0] + b" " + line[1])
-async def test_no_authorization_of_a_client_passes(
+async def test_a_clients_authorization_is_never_forwarded(
     fronts: Build, origin: Origin, tmp_path: Path, forged: Header
 ) -> None:
     """Not on public paths either: on this route, the application trusts Authorization."""
@@ -138,7 +138,7 @@ async def test_no_authorization_of_a_client_passes(
     assert authorizations(front) == [b"Basic kept"]
 
 
-async def test_tokens_and_sessions_in_authorization_do_not_reach_it_either(
+async def test_doorwards_tokens_are_replaced_by_the_credentials(
     fronts: Build, origin: Origin, tmp_path: Path
 ) -> None:
     front = await with_credentials(fronts, origin, basic(tmp_path))
@@ -149,7 +149,7 @@ async def test_tokens_and_sessions_in_authorization_do_not_reach_it_either(
     assert opened.token.encode() not in front.origin.heads[-1]
 
 
-async def test_two_authorizations_mean_nobody_and_pass_nowhere(
+async def test_two_authorizations_are_not_forwarded(
     fronts: Build, origin: Origin, tmp_path: Path
 ) -> None:
     front = await with_credentials(fronts, origin, basic(tmp_path))
@@ -159,7 +159,7 @@ async def test_two_authorizations_mean_nobody_and_pass_nowhere(
     assert authorizations(front) == [BASIC]
 
 
-async def test_an_answer_asks_no_browser_for_a_password(
+async def test_www_authenticate_is_removed_from_answers(
     fronts: Build, tmp_path: Path, origin: Origin
 ) -> None:
     """The password would never reach the application."""
@@ -178,7 +178,7 @@ async def test_an_answer_asks_no_browser_for_a_password(
         assert len(answer.values(b"www-authenticate")) == 2
 
 
-async def test_they_come_behind_what_a_route_rewrites(
+async def test_credentials_are_added_after_rewriting(
     fronts: Build, origin: Origin, tmp_path: Path
 ) -> None:
     route = {
@@ -195,7 +195,9 @@ async def test_they_come_behind_what_a_route_rewrites(
     assert head.endswith(b"\r\n\r\n") and head.count(b"\r\n\r\n") == 1
 
 
-async def test_a_body_goes_with_them(fronts: Build, origin: Origin, tmp_path: Path) -> None:
+async def test_credentials_are_sent_with_a_body(
+    fronts: Build, origin: Origin, tmp_path: Path
+) -> None:
     front = await with_credentials(fronts, origin, basic(tmp_path))
     lines = [*HOST, front.cookie(await front.opened()), (b"content-length", b"3")]
     assert (await ask(front.app, scope("/x", lines, method="POST"), b"a=b")).status == 200
@@ -221,9 +223,7 @@ def said(account: str, password: str) -> bytes:
     return b"Basic " + base64.b64encode(f"{account}:{password}".encode())
 
 
-async def test_everybody_is_logged_in_with_an_account_of_their_own(
-    fronts: Build, origin: Origin
-) -> None:
+async def test_every_user_gets_their_own_credentials(fronts: Build, origin: Origin) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
     cookies = {name: front.cookie(await front.opened(name)) for name in ("alice", "bob")}
     for name in cookies:
@@ -238,14 +238,14 @@ async def test_everybody_is_logged_in_with_an_account_of_their_own(
         assert authorizations(front) == []
 
 
-async def test_without_one_nothing_is_sent(fronts: Build, origin: Origin) -> None:
+async def test_a_user_without_credentials_sends_none(fronts: Build, origin: Origin) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
     cookie = front.cookie(await front.opened())
     assert (await front.get("/x", cookie, (b"authorization", b"Basic forged"))).status == 200
     assert authorizations(front) == []
 
 
-async def test_a_change_counts_with_the_next_request(fronts: Build, origin: Origin) -> None:
+async def test_changed_credentials_apply_to_the_next_request(fronts: Build, origin: Origin) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
     cookie = front.cookie(await front.opened())
     user = await front.accounts.users.get("alice")
@@ -258,7 +258,7 @@ async def test_a_change_counts_with_the_next_request(fronts: Build, origin: Orig
     assert authorizations(front) == []
 
 
-async def test_they_are_looked_up_once_for_each_session(
+async def test_credentials_are_read_once_per_session(
     fronts: Build, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
@@ -279,7 +279,7 @@ async def test_they_are_looked_up_once_for_each_session(
     assert asked == ["/", "/"]
 
 
-async def test_storage_that_is_silent_refuses_rather_than_sends_nothing(
+async def test_a_storage_failure_refuses_the_request(
     fronts: Build, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
@@ -307,7 +307,7 @@ async def test_a_body_waits_until_they_are_found(fronts: Build, origin: Origin) 
     assert authorizations(front) == [said("alice", "x")]
 
 
-async def test_a_public_answer_with_somebodys_account_is_theirs_alone(
+async def test_answers_to_requests_with_credentials_are_private(
     fronts: Build, tmp_path: Path
 ) -> None:
     """A shared cache must not store a page for one user."""
@@ -324,7 +324,7 @@ async def test_a_public_answer_with_somebodys_account_is_theirs_alone(
         assert values_of(origin.heads[-1], b"authorization") == []
 
 
-async def test_a_session_that_is_revoked_while_they_are_found_gets_none(
+async def test_a_session_revoked_during_the_lookup_gets_no_credentials(
     fronts: Build, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
@@ -342,7 +342,7 @@ async def test_a_session_that_is_revoked_while_they_are_found_gets_none(
     assert front.origin.heads == []
 
 
-async def test_explain_says_whether_a_user_has_some(fronts: Build, origin: Origin) -> None:
+async def test_explain_shows_whether_a_user_has_credentials(fronts: Build, origin: Origin) -> None:
     front = await with_credentials(fronts, origin, PER_USER)
     user, explainer = (await front.opened()).session.user, front.app.explainer
     assert explainer is not None
@@ -395,7 +395,7 @@ async def test_an_application_in_this_process_gets_them_too(tmp_path: Path) -> N
 # Their files
 
 
-async def test_a_changed_file_counts_without_a_restart(
+async def test_a_changed_secret_file_is_reloaded(
     fronts: Build, origin: Origin, tmp_path: Path
 ) -> None:
     front = await with_credentials(fronts, origin, basic(tmp_path))
@@ -411,7 +411,7 @@ async def test_a_changed_file_counts_without_a_restart(
 
 
 @pytest.mark.parametrize("spoil", ["gone", "empty", "lines", "readable"])
-async def test_a_file_that_is_spoilt_leaves_the_old_secret_and_is_reported_once(
+async def test_an_invalid_secret_file_is_logged_once_and_the_old_secret_stays(
     fronts: Build, origin: Origin, tmp_path: Path, spoil: str
 ) -> None:
     front = await with_credentials(fronts, origin, basic(tmp_path))
@@ -491,7 +491,7 @@ def test_wrong_settings_are_named(route: dict[str, Any], key: str, says: str) ->
     assert fault.key.endswith(key) and says in fault.message
 
 
-def test_a_route_of_a_front_proxy_has_nobody_to_send_them_to(tmp_path: Path) -> None:
+def test_credentials_need_a_route_with_an_upstream(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings) as caught:
         values = {"forward_auth": FORWARD_AUTH, "trusted_proxies": ["10.0.0.0/8"]}
         settings_from(values | {"routes": [{"credentials": basic(tmp_path)}]})
@@ -518,7 +518,7 @@ async def test_explain_shows_the_line_and_hides_the_secret(
     )
 
 
-async def test_no_log_line_holds_one(fronts: Build, origin: Origin, tmp_path: Path) -> None:
+async def test_credentials_are_never_logged(fronts: Build, origin: Origin, tmp_path: Path) -> None:
     with capture_logs() as logs:
         front = await with_credentials(fronts, origin, basic(tmp_path))
         assert (await front.get("/x", front.cookie(await front.opened()))).status == 200

@@ -71,7 +71,7 @@ async def read(front: Front, token: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("algorithm", [ES256, EDDSA])
-async def test_an_application_that_verifies_it_learns_the_user(
+async def test_a_verified_assertion_contains_the_user(
     fronts: Build, origin: Origin, algorithm: str
 ) -> None:
     from doorward.accounts.user import Email
@@ -102,7 +102,9 @@ async def test_an_application_that_verifies_it_learns_the_user(
         await read(front, token, audience="other")
 
 
-async def test_it_is_made_once_and_renewed_at_half_its_life(fronts: Build, origin: Origin) -> None:
+async def test_an_assertion_is_cached_until_half_its_lifetime(
+    fronts: Build, origin: Origin
+) -> None:
     front = await asserted(fronts, origin)
     cookie = front.cookie(await front.opened())
     tokens = []
@@ -113,7 +115,7 @@ async def test_it_is_made_once_and_renewed_at_half_its_life(fronts: Build, origi
     assert tokens[0] == tokens[1] != tokens[2] != tokens[3]
 
 
-async def test_nobody_s_is_never_sent(fronts: Build, origin: Origin) -> None:
+async def test_a_forged_assertion_is_never_forwarded(fronts: Build, origin: Origin) -> None:
     front = await asserted(fronts, origin)
     forged = [(b"x-doorward-assertion", b"forged"), (b"x_doorward_assertion", b"forged")]
     assert (await front.get("/public/", *forged)).status == 200
@@ -127,7 +129,7 @@ async def test_without_an_assertion_there_are_no_keys(front: Front) -> None:
     assert (await front.get(KEYS)).status == 404
 
 
-async def test_explain_shows_none(fronts: Build, origin: Origin) -> None:
+async def test_explain_hides_the_assertion(fronts: Build, origin: Origin) -> None:
     front = await asserted(fronts, origin)
     user = (await front.opened()).session.user
     assert front.app.explainer is not None
@@ -136,7 +138,7 @@ async def test_explain_shows_none(fronts: Build, origin: Origin) -> None:
     assert "X-Doorward-Assertion: (signed)\r\n" in found.head
 
 
-async def test_one_that_no_header_holds_is_refused(fronts: Build, origin: Origin) -> None:
+async def test_an_assertion_that_is_too_large_is_refused(fronts: Build, origin: Origin) -> None:
     front = await asserted(fronts, origin)
     many = ["g" * 180 + str(number) for number in range(40)]
     answer = await front.get("/", front.cookie(await front.opened(groups=many)))
@@ -147,7 +149,7 @@ async def test_one_that_no_header_holds_is_refused(fronts: Build, origin: Origin
 
 
 @pytest.mark.parametrize("algorithm", [ES256, EDDSA])
-def test_keys_turn_over_with_the_secrets(algorithm: str) -> None:
+def test_assertion_keys_rotate_with_the_secrets(algorithm: str) -> None:
     """The endpoint publishes the signing key and the others, so that no assertion is refused during
     a rotation."""
     old, new = b"o" * 32, b"n" * 32
@@ -184,13 +186,15 @@ def test_a_key_is_named_by_its_thumbprint() -> None:
         ("token", None, []),
     ],
 )
-def test_how_the_user_was_authenticated(method: str, factor: float | None, amr: list[str]) -> None:
+def test_the_amr_claim_lists_the_methods_of_the_login(
+    method: str, factor: float | None, amr: list[str]
+) -> None:
     keys = AssertionKeys(Keys((b"k" * 32,)), ES256)
     token = keys.sign(replace(session(factor=factor), method=method), ISSUER, "a", 1e9)
     assert jwt.decode(token, options={"verify_signature": False})["amr"] == amr
 
 
-def test_every_factor_has_a_word() -> None:
+def test_every_factor_has_an_amr_value() -> None:
     assert set(METHODS) >= {records.PASSWORD, records.TOTP, records.EMAIL, records.RECOVERY}
 
 
@@ -201,7 +205,7 @@ def test_every_factor_has_a_word() -> None:
         ({"audience": "a", "algorithm": "HS256"}, "not one of ES256, EdDSA"),
     ],
 )
-def test_what_an_assertion_needs(assertion: dict[str, str], said: str) -> None:
+def test_missing_assertion_settings_are_reported(assertion: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidSettings, match=said):
         settings_from({"routes": [{"upstream": "http://a", "assertion": assertion}]})
 
@@ -241,7 +245,7 @@ def greet(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[b
 
 
 @pytest.mark.outside
-def test_an_application_refuses_what_came_around_doorward(tmp_path: Path) -> None:
+def test_the_example_application_refuses_unsigned_requests(tmp_path: Path) -> None:
     example = load_example()
     wrapped = example.WsgiVerify(greet, None)
     with wsgi(wrapped) as upstream:

@@ -57,7 +57,7 @@ def verdict(authorize: Authorize, who: Session | None, path: bytes = b"/", **mor
         ("/a+b/(c)/*", "/a+b/(c)/d", "/aab/c"),
     ],
 )
-def test_a_pattern_is_anchored_and_literal_but_for_its_stars(
+def test_a_pattern_is_anchored_and_literal_except_for_its_stars(
     pattern: str, covered: str, others: str
 ) -> None:
     """CVE-2024-52289, GHSA-r27r-rr9v-vv37, CVE-2026-41569, CVE-2026-40110: unescaped or unanchored
@@ -86,7 +86,7 @@ def test_a_wildcard_ends_at_a_dot(pattern: str, host: str, matches: bool) -> Non
     assert host_matches(pattern, host) is matches
 
 
-def test_the_first_rule_that_applies_decides_and_none_weaker_after_it() -> None:
+def test_the_first_rule_that_applies_decides() -> None:
     """CVE-2021-21411: a restriction that was silently not applied."""
     table = rules({"path": "/a/*", "groups": ["admins"]}, {"path": "/a/*", "require": "public"})
     assert verdict(table, None, b"/a/x") is NOBODY
@@ -103,7 +103,7 @@ def test_the_first_rule_that_applies_decides_and_none_weaker_after_it() -> None:
         ("deny", FORBIDDEN, FORBIDDEN, FORBIDDEN),
     ],
 )
-def test_what_a_level_asks(
+def test_the_default_level_applies_without_a_rule(
     default: str, nobody: Verdict, alice: Verdict, with_factor: Verdict
 ) -> None:
     table = rules(default=default)
@@ -121,17 +121,17 @@ def test_a_list_means_any_of_it_and_several_keys_mean_all() -> None:
     assert verdict(table, session("ALICE", groups=("a",), roles=("r",))) is ALLOWED
 
 
-def test_being_super_admin_opens_no_rule_of_the_gate() -> None:
+def test_a_super_admin_is_subject_to_the_rules() -> None:
     assert verdict(rules({"groups": ["a"]}), session(super_admin=True)) is FORBIDDEN
 
 
-def test_a_demand_unmet_is_forbidden_before_a_factor_is_asked_for() -> None:
+def test_group_membership_is_checked_before_the_second_factor() -> None:
     table = rules({"groups": ["a"], "require": "two_factor"})
     assert verdict(table, session()) is FORBIDDEN
     assert verdict(table, session(groups=("a",))) is FACTOR
 
 
-def test_methods_are_compared_as_they_are() -> None:
+def test_methods_are_case_sensitive() -> None:
     """CVE-2020-14359: the default applied to upper-case methods only."""
     table = rules({"path": "/a", "methods": ["GET"], "require": "public"})
     assert verdict(table, None, b"/a") is ALLOWED
@@ -159,7 +159,7 @@ def test_hosts_are_compared_without_case_or_port() -> None:
         ("garbage", NOBODY),
     ],
 )
-def test_networks_are_the_clients_in_either_family(peer: str, expected: Verdict) -> None:
+def test_networks_match_ipv4_and_ipv6_clients(peer: str, expected: Verdict) -> None:
     """GHSA-7jmw-8259-q9jx: IPv4-mapped IPv6 bypassed a list of addresses."""
     table = rules({"networks": ["10.0.0.0/8", "2001:db8::/32"], "require": "public"})
     assert verdict(table, None, peer=peer) is expected
@@ -192,7 +192,7 @@ ROUTES = [
         ("a.wiki.test", "/y", 4),
     ],
 )
-def test_the_longest_host_then_the_longest_path_has_the_route(
+def test_the_route_with_the_longest_host_and_then_path_wins(
     host: str, path: str, port: int
 ) -> None:
     table = rules(routes=ROUTES)
@@ -202,7 +202,7 @@ def test_the_longest_host_then_the_longest_path_has_the_route(
     assert table.routes[target.route].upstream[0].port == port
 
 
-def test_a_host_or_path_without_a_route_is_nowhere() -> None:
+def test_a_host_or_path_without_a_route_is_not_found() -> None:
     table = rules(routes=[{"host": "wiki.test", "path": "/app", "upstream": "http://127.0.0.1:1"}])
     assert table.serves("wiki.test") and not table.serves("other.test")
     request = accepted(b"/other", [(b"host", b"wiki.test")])
@@ -223,7 +223,7 @@ async def test_a_client_without_a_session_gets_401_with_the_login(
     assert b'"login":"/.doorward/login?rd=/a%3Fb%3Dc%26d"' in answer.body.replace(b" ", b"")
 
 
-async def test_a_person_is_led_to_the_login_page_and_a_program_is_not(front: Front) -> None:
+async def test_only_browser_navigations_are_redirected_to_the_login(front: Front) -> None:
     browser = [(b"sec-fetch-mode", b"navigate"), (b"accept", b"text/html")]
     answer = await front.get("/a?b=c", *browser)
     assert answer.status == 303
@@ -240,7 +240,7 @@ async def test_a_user_without_access_gets_a_403(front: Front) -> None:
 
 
 @pytest.mark.parametrize("agent", [b"kube-probe/1.0", b"GoogleHC/1.0", b"ELB-HealthChecker/2.0"])
-async def test_no_user_agent_opens_anything(front: Front, agent: bytes) -> None:
+async def test_no_user_agent_bypasses_the_rules(front: Front, agent: bytes) -> None:
     """CVE-2026-34457: the User-Agent of a health check was accepted on any path."""
     assert (await front.get("/", (b"user-agent", agent))).status == 401
 

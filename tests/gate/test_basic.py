@@ -67,7 +67,7 @@ async def test_a_person_gets_the_login_page_and_a_script_no_dialog(front: Front)
         assert answer.status == 401 and b"Basic" not in b"".join(answer.values(b"www-authenticate"))
 
 
-async def test_a_route_asks_for_all_of_its_paths(fronts: Build, origin: Any) -> None:
+async def test_a_route_can_accept_basic_on_all_its_paths(fronts: Build, origin: Any) -> None:
     routes = [
         {"upstream": origin.url, "basic": True},
         {"path": "/dav", "upstream": origin.url, "basic": {"passwords": True}},
@@ -82,7 +82,7 @@ async def test_a_route_asks_for_all_of_its_paths(fronts: Build, origin: Any) -> 
 
 
 @pytest.mark.parametrize("name", ["alice", "ALICE", "alice@example.com"])
-async def test_a_real_password_opens_what_asks_for_it(front: Front, name: str) -> None:
+async def test_a_password_is_accepted_where_basic_asks_for_it(front: Front, name: str) -> None:
     await front.accounts.users.add(
         "Alice B", PASSWORD, now=front.clock(), emails=[Email("alice@example.com", True)]
     )
@@ -94,7 +94,7 @@ async def test_a_real_password_opens_what_asks_for_it(front: Front, name: str) -
     assert not leaks(front, PASSWORD)
 
 
-async def test_a_password_counts_nowhere_else_and_stays_here_where_it_is_asked_for(
+async def test_a_password_is_accepted_only_where_passwords_are_enabled(
     front: Front,
 ) -> None:
     """`basic: true` without passwords asks for tokens: other credentials are not for the
@@ -139,7 +139,7 @@ async def test_other_schemes_than_basic_belong_to_the_application(front: Front) 
         assert values_of(front.origin.heads[-1], b"authorization") == [value]
 
 
-async def test_two_of_them_are_ambiguous(front: Front) -> None:
+async def test_two_basic_headers_are_refused(front: Front) -> None:
     token = await made(front)
     for lines in (
         [basic("alice", PASSWORD), basic("alice", PASSWORD)],
@@ -150,7 +150,7 @@ async def test_two_of_them_are_ambiguous(front: Front) -> None:
     assert front.origin.heads == []
 
 
-async def test_one_hash_is_enough_for_many_files(
+async def test_a_right_password_is_hashed_once_for_many_requests(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = count_hashes(front, monkeypatch)
@@ -169,7 +169,7 @@ async def test_one_hash_is_enough_for_many_files(
     assert [one.event.detail for one in records if one.event.detail == "basic"] == ["basic"] * 2
 
 
-async def test_the_end_of_other_sessions_costs_no_hash(
+async def test_revoking_other_sessions_costs_no_hash(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After every revocation on the host, the feed is read first."""
@@ -181,7 +181,7 @@ async def test_the_end_of_other_sessions_costs_no_hash(
     assert len(counted) == 1
 
 
-async def test_a_wrong_password_costs_its_hashes_once_a_minute(
+async def test_a_repeated_wrong_password_is_hashed_once_a_minute(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program with an old password keeps sending it, which must not lock anybody out."""
@@ -233,7 +233,9 @@ CHANGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_a_change_to_the_user_ends_it_at_once(front: Front, change: str) -> None:
+async def test_a_change_to_the_user_invalidates_the_password_at_once(
+    front: Front, change: str
+) -> None:
     """CVE-2026-40934: sessions of an old password stayed valid."""
     line = basic("alice", PASSWORD)
     assert (await front.get("/dav/x", line)).status == 200
@@ -258,7 +260,7 @@ async def test_a_password_that_has_to_be_changed_opens_nothing(front: Front) -> 
     assert (await front.get("/dav/x", basic("alice", "violet tractor"))).status == 401
 
 
-async def test_nothing_in_memory_is_the_password(front: Front) -> None:
+async def test_the_password_is_not_kept_in_memory(front: Front) -> None:
     assert (await front.get("/dav/x", basic("alice", PASSWORD))).status == 200
     assert front.app._live is not None
     kept = repr((front.app._live._cached, front.app._live._unknown))
@@ -266,7 +268,7 @@ async def test_nothing_in_memory_is_the_password(front: Front) -> None:
     assert PASSWORD not in kept and encoded not in kept
 
 
-async def test_two_users_of_one_password_are_two(front: Front) -> None:
+async def test_two_users_with_the_same_password_are_kept_apart(front: Front) -> None:
     """CVE-2026-71326: two credentials shared a cache key, and so a result."""
     await front.opened("bob")
     await front.opened("alice:correct")
@@ -289,7 +291,7 @@ async def test_a_password_that_cannot_be_checked_now_is_503(
     assert (await front.get("/open/x", basic("alice", PASSWORD))).status == 200
 
 
-async def test_it_opens_no_path_of_our_own(front: Front) -> None:
+async def test_basic_is_ignored_on_doorwards_own_paths(front: Front) -> None:
     line: Header = basic("alice", PASSWORD)
     assert (await front.get("/dav/x", line)).status == 200
     assert (await front.get("/xhr/session", line)).status == 401

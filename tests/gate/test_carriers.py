@@ -110,7 +110,7 @@ async def asked(front: Front) -> Asked:
     )
 
 
-async def test_memory_and_storage_name_the_same_caller(asked: Asked) -> None:
+async def test_cache_and_storage_identify_the_same_caller(asked: Asked) -> None:
     """The kind: a rule of precedence that only one of two ways to the session knew."""
     seen = 0
     for cookie, line, both, linked in product(

@@ -200,7 +200,9 @@ def lines(text: str) -> list[Header]:
     [one[1:] for one in CLIENTS],
     ids=[one[0] for one in CLIENTS],
 )
-def test_every_client_gets_what_it_can_use(method: str, headers: str, expected: ClientKind) -> None:
+def test_clients_are_classified_by_their_headers(
+    method: str, headers: str, expected: ClientKind
+) -> None:
     assert detect_client_kind(method, lines(headers)) is expected
 
 
@@ -233,7 +235,7 @@ async def test_every_refusal_has_a_form_that_the_client_can_use(strict: Front, t
         assert (answer.status >= 400, kind(answer)) == (True, ANSWERS[who]), name
 
 
-async def test_only_windows_that_open_a_page_are_redirected_to_the_login(strict: Front) -> None:
+async def test_only_page_navigations_are_redirected_to_the_login(strict: Front) -> None:
     for name, method, headers, who in CLIENTS:
         answer = await strict.get("/wiki", *lines(headers), method=method)
         assert answer.status == (303 if who is NAVIGATION else 401), name
@@ -250,7 +252,7 @@ REFERER: Header = (b"referer", b"http://app.test/wiki/edit?page=2")
         ("same-origin", (b"content-type", b"text/plain")),
     ],
 )
-async def test_a_form_that_cannot_be_kept_gets_a_page_that_says_so(
+async def test_a_lost_form_gets_a_page_that_explains_it(
     strict: Front, site: str, more: Header
 ) -> None:
     form = [*lines(fetch("navigate", "document", site)), REFERER]
@@ -273,14 +275,14 @@ async def test_a_frame_gets_a_page_whose_link_opens_the_login_in_the_window(stri
 
 
 @pytest.mark.parametrize("referer", [b"http://evil.test/x", b"javascript:1", b"//app.test/x", b"["])
-async def test_the_link_never_leads_where_another_site_likes(strict: Front, referer: bytes) -> None:
+async def test_the_login_link_ignores_a_foreign_referer(strict: Front, referer: bytes) -> None:
     """CVE-2024-21496: a Referer that ends in a link."""
     frame = [*lines(fetch("navigate", "iframe", "cross-site")), (b"referer", referer)]
     answer = await strict.get("/wiki/part", *frame)
     assert b'href="/.doorward/login" target="_top"' in answer.body
 
 
-def test_one_file_reads_who_asks() -> None:
+def test_only_one_module_reads_the_client_headers() -> None:
     """No other file reads these headers, except for the format of metrics."""
     source = Path(__file__).parents[2] / "proxy" / "doorward"
     texts = {

@@ -54,7 +54,7 @@ def test_a_cookie_of_our_name_that_is_not_ours_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("name", [b"Doorward", b"DOORWARD", b"__host-doorward", b"doorward ward"])
-def test_cookie_names_have_a_case(name: bytes) -> None:
+def test_cookie_names_are_case_sensitive(name: bytes) -> None:
     """RFC 6265 4.1.1; a name in another spelling is another cookie."""
     line = name + b"=" + TOKEN
     for cookies in (PLAIN, SECURE):
@@ -77,7 +77,7 @@ def test_on_https_only_the_host_bound_name_counts() -> None:
         [b"doorward; doorward=%b"],
     ],
 )
-async def test_our_cookie_twice_is_no_session_and_every_variant_is_expired_by_the_answer(
+async def test_a_duplicate_session_cookie_is_refused_and_expired(
     front: Front, lines: list[bytes]
 ) -> None:
     """CVE-2026-25748: a malformed cookie bypassed the login."""
@@ -92,7 +92,7 @@ async def test_our_cookie_twice_is_no_session_and_every_variant_is_expired_by_th
     assert front.origin.heads == []
 
 
-async def test_our_own_cookie_twice_ends_no_other_instances(front: Front) -> None:
+async def test_a_duplicate_cookie_expires_only_this_instances_cookies(front: Front) -> None:
     signed = front.signed(await front.opened())
     line = b"doorward=%b; doorward-8080=%b; doorward-8080=x" % (TOKEN, signed)
     answer = await front.get("/", (b"cookie", line))
@@ -101,7 +101,7 @@ async def test_our_own_cookie_twice_ends_no_other_instances(front: Front) -> Non
     assert ended == {b"doorward-8080"}
 
 
-async def test_a_public_path_takes_an_ambiguous_cookie_for_nobody(front: Front) -> None:
+async def test_an_ambiguous_cookie_is_anonymous_on_a_public_path(front: Front) -> None:
     _, value = front.cookie(await front.opened())
     assert (await front.get("/public/", (b"cookie", value + b"; " + value))).status == 200
     head = front.origin.heads[0]
@@ -139,7 +139,7 @@ async def test_no_token_of_ours_reaches_an_upstream(front: Front) -> None:
         (b'kept="', '"'),
     ],
 )
-def test_a_cookie_of_a_page_is_read_like_that_of_the_session(line: bytes, value: str) -> None:
+def test_page_cookies_are_parsed_like_the_session_cookie(line: bytes, value: str) -> None:
     assert read_cookie([(b"a", b"kept=no"), (b"cookie", line)], "kept") == value
 
 
@@ -150,7 +150,7 @@ ours = st.sampled_from([b"doorward=" + TOKEN, b"__Host-doorward=" + TOKEN, b"doo
 
 
 @given(st.lists(pairs, min_size=1, max_size=5), st.integers(0, 5), st.sampled_from([b";", b"; "]))
-def test_foreign_pairs_pass_byte_for_byte_wherever_ours_stands(
+def test_other_cookies_are_forwarded_byte_for_byte(
     foreign: list[bytes], at: int, mark: bytes
 ) -> None:
     foreign = [pair for pair in foreign if b"doorward" not in pair] or [b"a=1"]
@@ -163,7 +163,7 @@ def test_foreign_pairs_pass_byte_for_byte_wherever_ours_stands(
 
 
 @given(st.lists(st.lists(st.one_of(pairs, ours, values), max_size=5).map(b"; ".join), max_size=3))
-def test_no_line_keeps_a_value_of_ours(lines: list[bytes]) -> None:
+def test_the_session_cookie_is_removed_from_any_line(lines: list[bytes]) -> None:
     for cookies in (PLAIN, SECURE):
         _, rest = cookies.take(lines)
         assert TOKEN not in b"".join(rest)
@@ -184,7 +184,7 @@ ANOTHER_NAME = st.sampled_from(
     st.booleans(),
     st.booleans(),
 )
-def test_the_usual_line_is_split_as_any_line_is(
+def test_the_fast_and_the_general_parser_agree(
     found: list[bytes], mark: bytes, name: str, secure: bool, prefers: bool
 ) -> None:
     cookies = Cookies(secure=secure, name=name, prefers_default=prefers)
@@ -193,7 +193,7 @@ def test_the_usual_line_is_split_as_any_line_is(
     assert (ours, rest) == cookies._take_any([line])
 
 
-def test_the_line_that_sets_it() -> None:
+def test_the_session_cookie_has_secure_attributes() -> None:
     """As for CVE-2022-23555: bound to the host, and inaccessible to scripts and other sites."""
     assert SECURE.set_line("v", None) == (
         b"set-cookie",
@@ -217,7 +217,9 @@ def test_the_line_that_sets_it() -> None:
         ("a.b.test:8080", [b"a.b.test", b"b.test"]),
     ],
 )
-def test_lines_that_end_it_name_the_host_and_its_parents(host: str, domains: list[bytes]) -> None:
+def test_the_cookie_is_expired_on_the_host_and_its_parent_domains(
+    host: str, domains: list[bytes]
+) -> None:
     lines = [line for _, line in PLAIN.expire_lines(host)]
     assert [
         line.partition(b"Domain=")[2].partition(b";")[0] for line in lines if b"Domain" in line
@@ -267,7 +269,7 @@ def test_an_application_cannot_set_a_cookie_of_any_doorward(base: bytes, spellin
                 assert each.sets_ours(spelling.replace(b"%b", name))
 
 
-def test_no_cookie_that_a_doorward_sets_is_one_that_an_application_may() -> None:
+def test_an_application_cannot_set_any_cookie_that_doorward_sets() -> None:
     """Also for new cookies in `Cookies`: their names are reserved on every site."""
     every = [
         Cookies(secure, name=name, prefers_default=default)
@@ -294,7 +296,7 @@ def test_an_application_sets_its_own_cookies(line: bytes) -> None:
 # Two instances on one host: browsers send cookies to every port
 
 
-def test_the_port_is_in_the_name_and_the_default_name_counts_without_it(tmp_path: Path) -> None:
+def test_the_cookie_name_contains_a_non_default_port(tmp_path: Path) -> None:
     for public_url, own, name in [
         ("https://a.test", b"__Host-doorward", b"__Host-doorward"),
         ("https://a.test:443", b"__Host-doorward", b"__Host-doorward"),
@@ -345,7 +347,7 @@ def test_a_name_that_is_no_token_is_refused(tmp_path: Path, name: str) -> None:
     "name", [b"doorward-known", b"doorward-8443-known", b"__Secure-doorward-known", b"sid-known"]
 )
 @pytest.mark.parametrize("with_session", [True, False])
-def test_the_note_of_a_known_browser_never_passes(name: bytes, with_session: bool) -> None:
+def test_the_cookie_of_a_known_browser_is_never_forwarded(name: bytes, with_session: bool) -> None:
     """If a login endpoint is among the application's paths, browsers send the cookie there, too."""
     note = name + b"=1800000000." + b"A" * 43
     own = b"sid" if b"sid" in name else b"doorward"
@@ -355,7 +357,7 @@ def test_the_note_of_a_known_browser_never_passes(name: bytes, with_session: boo
             assert cookies.take([line])[1] == (b"a=b",)
 
 
-def test_the_name_is_a_setting(tmp_path: Path) -> None:
+def test_the_cookie_name_can_be_set(tmp_path: Path) -> None:
     cookies = build_cookies(
         settings_of(
             tmp_path, public_url="https://a.test:8443", sessions={"cookie": {"name": "sid"}}
@@ -381,7 +383,7 @@ PAIR_VALUES = st.sampled_from(["a", "doorward", TOKEN.decode(), f'"{TOKEN.decode
     st.lists(st.tuples(PAIR_NAMES, PAIR_VALUES), max_size=4),
     st.sampled_from([";", "; ", " ;\t"]),
 )
-def test_whatever_is_ours_is_taken_out_of_a_line(
+def test_every_own_cookie_is_removed_from_a_line(
     name: str, pairs: list[tuple[str, str]], between: str
 ) -> None:
     cookies = Cookies(secure=False, name=name)
@@ -407,7 +409,7 @@ def test_a_cookie_for_a_domain_has_the_prefix_that_allows_one() -> None:
     assert SISTERS.take([b"a=1; __Secure-doorward=" + TOKEN]) == ((TOKEN,), (b"a=1",))
 
 
-def test_a_cookie_of_before_the_domain_was_named_counts_no_more_and_goes_nowhere() -> None:
+def test_a_host_cookie_from_before_the_domain_was_set_is_removed() -> None:
     assert SISTERS.take([b"__Host-doorward=%b; a=1" % TOKEN]) == ((), (b" a=1".strip(),))
 
 

@@ -132,7 +132,7 @@ ADDRESSES = st.sampled_from(["192.0.2.1", "10.1.2.3", "2001:db8::1", "::ffff:10.
 @given(
     st.sampled_from(["nobody", "alice", "bob", "carol"]), METHODS, HOSTS, PATHS, QUERIES, ADDRESSES
 )  # fmt: skip
-async def test_it_agrees_with_the_server(
+async def test_explain_agrees_with_the_server(
     known: Known, who: str, method: str, host: str, path: str, query: str, address: str
 ) -> None:
     front, target = known.front, path + query
@@ -191,7 +191,7 @@ async def test_it_says_which_rule_decides_and_what_is_missing(known: Known) -> N
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_it_says_where_another_reading_leads(known: Known) -> None:
+async def test_explain_shows_where_another_reading_leads(known: Known) -> None:
     found = await known.explain("alice", "GET", "http://app.test/public/%61dmin;/../x")
     assert found.status == 400
     found = await known.explain("alice", "GET", "http://app.test/%61dmin/x")

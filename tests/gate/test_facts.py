@@ -42,7 +42,7 @@ def facts_of(parts: tuple[Accept, Gate], arrival: Arrival) -> RequestFacts:
     return found
 
 
-def test_an_id_that_a_trusted_proxy_gave_is_no_fact(settings: Make) -> None:
+def test_a_request_id_from_a_trusted_proxy_is_marked(settings: Make) -> None:
     parts = gate(settings(trusted_proxies=["192.0.2.0/24"]))
     lines = [(b"host", b"a"), (b"x-request-id", b"abc")]
     assert facts_of(parts, Arrival(b"GET", b"/", lines, "192.0.2.1", "http")).has_own_id
@@ -63,9 +63,7 @@ VALUES = st.sampled_from(
     st.sampled_from((b"/", b"/a?b", b"/a%2Fb", b"/%61")),
     st.sampled_from(("192.0.2.1", "198.51.100.1")),
 )
-def test_facts_are_the_same_whenever_they_are_read(
-    lines: list[Header], target: bytes, peer: str
-) -> None:
+def test_facts_do_not_depend_on_the_time(lines: list[Header], target: bytes, peer: str) -> None:
     """Facts must not depend on the time. Only a request's id does, and it is replaced."""
     values = {"trusted_proxies": ["198.51.100.0/24"], "routes": [{"upstream": "http://a:1"}]}
     parts = gate(settings_from(values, Path()))

@@ -58,7 +58,7 @@ def through(line: bytes, *more: Header, **options: Any) -> tuple[str, str, str]:
         (b'for=""', [ForwardedElement(b"")]),
     ],
 )
-def test_hops_are_read_in_their_order(line: bytes, hops: list[ForwardedElement]) -> None:
+def test_hops_are_parsed_in_order(line: bytes, hops: list[ForwardedElement]) -> None:
     assert read_forwarded([line]) == hops
     assert read_forwarded([line, b"for=1.2.3.4"]) == [*hops, ForwardedElement(b"1.2.3.4")]
 
@@ -85,7 +85,7 @@ def test_hops_are_read_in_their_order(line: bytes, hops: list[ForwardedElement])
         b"\xff",
     ],
 )
-def test_what_is_malformed_is_malformed_as_a_whole(line: bytes) -> None:
+def test_one_malformed_part_invalidates_the_whole_header(line: bytes) -> None:
     """A malformed beginning, written by a client, may swallow the end, written by a proxy."""
     with pytest.raises(BadForwarded):
         read_forwarded([line])
@@ -120,14 +120,14 @@ def elements(draw: st.DrawFn) -> tuple[str, ForwardedElement]:
 
 
 @given(st.lists(elements(), max_size=5))
-def test_what_any_proxy_writes_is_read(written: list[tuple[str, ForwardedElement]]) -> None:
+def test_any_valid_header_is_parsed(written: list[tuple[str, ForwardedElement]]) -> None:
     line = ", ".join(text for text, _ in written).encode()
     assert read_forwarded([line]) == [hop for _, hop in written]
     assert read_forwarded([text.encode() for text, _ in written]) == [hop for _, hop in written]
 
 
 @given(st.binary(max_size=80) | st.text('for="\\;, =x', max_size=60).map(str.encode))
-def test_any_bytes_are_hops_or_malformed(line: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(line: bytes) -> None:
     try:
         hops = read_forwarded([line])
     except BadForwarded:
@@ -174,7 +174,7 @@ def test_headers_of_an_untrusted_peer_are_not_even_read() -> None:
         assert through(line, peer="192.0.2.1") == ("192.0.2.1", "http", "app.test")
 
 
-def test_a_host_that_is_none_is_refused() -> None:
+def test_an_invalid_host_is_refused() -> None:
     with pytest.raises(Unfit):
         through(b'for=203.0.113.9;host="evil.test/@wiki.test"')
 
@@ -234,7 +234,7 @@ def test_both_headers_lead_to_the_same_client(chain: list[str]) -> None:
     assert through(line)[0] == plain.address_text
 
 
-async def test_the_application_gets_the_chain_and_no_forwarded(fronts: Build) -> None:
+async def test_the_application_gets_x_forwarded_for_but_not_forwarded(fronts: Build) -> None:
     front = await fronts(trusted_proxies=["10.0.0.0/8"], access={"default": "public"})
     line = b'for="[2001:db8::9]:1", for="203.0.113.9, 10.9.9.9", for=10.0.0.7;proto=https'
     await front.get("/", (b"forwarded", line), peer="10.0.0.1")
@@ -256,12 +256,12 @@ def test_a_unix_peer_is_trusted_only_if_it_is_listed() -> None:
 
 
 @pytest.mark.parametrize("chain", [b"", b"unknown", b"203.0.113.9, unknown"])
-def test_a_unix_peer_that_tells_nobody_leaves_the_client_unknown(chain: bytes) -> None:
+def test_a_unix_peer_without_an_address_leaves_the_client_unknown(chain: bytes) -> None:
     request = asked((b"x-forwarded-for", chain), peer="", accept=BEHIND_A_SOCKET)
     assert (request.address, request.address_text) == (None, "")
 
 
-async def test_a_unix_peer_is_no_link_of_the_chain(fronts: Build) -> None:
+async def test_a_unix_peer_is_not_added_to_the_chain(fronts: Build) -> None:
     front = await fronts(
         listen="unix:/run/door.sock",
         public_url="http://app.test",
@@ -285,7 +285,7 @@ def settings(listen: str, *trusted: str) -> Settings:
     return settings_from(values)
 
 
-def test_unix_is_a_word_for_a_unix_socket_only() -> None:
+def test_unix_in_trusted_proxies_needs_a_unix_listener() -> None:
     assert settings("unix:/run/door.sock", "unix", "unix:").trusted_proxies == ("unix", "unix")
     with pytest.raises(InvalidSettings, match="listen is no unix socket"):
         settings("127.0.0.1:80", "unix")

@@ -121,7 +121,7 @@ async def test_two_carriers_of_two_users_are_refused(front: Front) -> None:
     assert front.origin.heads == []
 
 
-async def test_a_token_that_ended_closes_the_search(front: Front) -> None:
+async def test_an_ended_token_ends_the_search(front: Front) -> None:
     """The valid cookie next to it does not count, because the client chose the token's session."""
     ended, good = await front.opened(), await front.opened()
     await front.accounts.sessions.end(ended.session, front.clock())
@@ -143,7 +143,7 @@ async def test_an_authorization_that_is_not_ours_reaches_the_application(front: 
         assert values_of(front.origin.heads[-1], b"authorization") == [line]
 
 
-async def test_a_bearer_of_our_form_that_was_never_ours_is_somebody_elses(front: Front) -> None:
+async def test_an_unknown_bearer_token_is_forwarded(front: Front) -> None:
     foreign = b"Bearer " + b"x" * 43
     assert (await front.get("/public/", (b"authorization", foreign))).status == 200
     assert values_of(front.origin.heads[-1], b"authorization") == [foreign]
@@ -165,7 +165,7 @@ PAIR: list[Header] = [(b"x-user-id", b"17"), (b"x-auth-token", FOREIGN)]
     ],
     ids=["bearer", "bare", "pair", "half a pair", "both"],
 )
-async def test_a_token_that_storage_never_knew_is_the_applications_own(
+async def test_an_unknown_token_is_forwarded_and_the_cookie_decides(
     fronts: Build, lines: list[Header]
 ) -> None:
     """The cookie decides, and the line is forwarded."""
@@ -182,7 +182,7 @@ async def test_a_token_that_storage_never_knew_is_the_applications_own(
         assert values_of(front.origin.heads[-1], lines[0][0]) == [lines[0][1]]
 
 
-async def test_a_pair_that_is_over_closes_the_search(fronts: Build) -> None:
+async def test_an_ended_pair_ends_the_search(fronts: Build) -> None:
     front = await fronts(access=ACCESS, dialects={"rocketchat": {}})
     ended, good = await front.opened(), await front.opened()
     await front.accounts.sessions.end(ended.session, front.clock())
@@ -195,7 +195,7 @@ async def test_a_pair_that_is_over_closes_the_search(fronts: Build) -> None:
     assert values_of(front.origin.heads[-1], b"x-auth-token") == [], "it was ours, if dead"
 
 
-async def test_an_unknown_token_closes_the_search_on_paths_of_ours(fronts: Build) -> None:
+async def test_an_unknown_token_ends_the_search_on_doorwards_own_paths(fronts: Build) -> None:
     """There is no application whose token it could be."""
     front = await fronts(dialects={"xhr": {}})
     session = front.cookie(await front.opened())
@@ -217,7 +217,7 @@ async def front_for_bare(fronts: Build) -> Front:
     return await fronts(access=ACCESS, dialects={"alekeagle": {}})
 
 
-async def test_a_bare_token_is_a_carrier_and_stays_here(front_for_bare: Front) -> None:
+async def test_a_bare_token_is_accepted_and_not_forwarded(front_for_bare: Front) -> None:
     front = front_for_bare
     opened = await front.opened()
     for _ in range(2):  # from storage, then from memory
@@ -232,7 +232,7 @@ async def test_a_bare_token_is_a_carrier_and_stays_here(front_for_bare: Front) -
     assert values_of(front.origin.heads[-1], b"authorization") == [], "it was ours, if dead"
 
 
-async def test_a_bare_token_closes_the_search(front_for_bare: Front) -> None:
+async def test_a_bare_token_ends_the_search(front_for_bare: Front) -> None:
     front = front_for_bare
     ended, good, bob = await front.opened(), await front.opened(), await front.opened("bob")
     await front.accounts.sessions.end(ended.session, front.clock())
@@ -254,7 +254,7 @@ async def test_a_bare_authorization_that_is_not_ours_is_left_alone(front_for_bar
     assert values_of(front.origin.heads[-1], b"authorization") == [unknown]
 
 
-async def test_a_bare_token_means_nothing_where_the_dialect_is_off(front: Front) -> None:
+async def test_a_bare_token_is_refused_if_the_dialect_is_off(front: Front) -> None:
     assert (await front.get("/", bare((await front.opened()).token))).status == 401
 
 
@@ -268,12 +268,12 @@ async def test_a_pending_session_opens_nothing_with_its_bare_token(front_for_bar
     assert (await front.get("/", bare(pending.token))).status == 401
 
 
-async def test_a_query_parameter_logs_nobody_in(front: Front) -> None:
+async def test_a_session_token_in_the_query_is_ignored(front: Front) -> None:
     opened = await front.opened()
     assert (await front.get(f"/?token={opened.token}")).status == 401
 
 
-async def test_expiry_is_looked_at_on_every_use(front: Front) -> None:
+async def test_expiry_is_checked_on_every_use(front: Front) -> None:
     """CVE-2025-64708: only a periodic clean-up enforced expiry; CVE-2018-17199: nothing did."""
     session = front.cookie(await front.opened())
     assert (await front.get("/", session)).status == 200
@@ -284,7 +284,7 @@ async def test_expiry_is_looked_at_on_every_use(front: Front) -> None:
     assert (await front.get("/", session)).status == 401
 
 
-async def test_a_pending_session_opens_nothing(front: Front) -> None:
+async def test_a_pending_session_gives_no_access(front: Front) -> None:
     """CVE-2026-32246, CVE-2026-54730: a pending session was accepted elsewhere."""
     opened = await front.opened()
     client = opened.session.address, opened.session.user_agent
@@ -302,7 +302,7 @@ async def test_a_pending_session_opens_nothing(front: Front) -> None:
 
 
 @pytest.mark.parametrize("ending", ["end", "ban", "disable", "delete", "set_password", "end_all"])
-async def test_a_session_that_another_process_ends_is_over_when_it_returns(
+async def test_a_session_ended_by_another_process_is_refused_at_once(
     front: Front, ending: str
 ) -> None:
     """CVE-2025-29928, CVE-2024-21492: deleted sessions were not revoked. CVE-2026-40934: cookies
@@ -326,7 +326,7 @@ async def test_a_session_that_another_process_ends_is_over_when_it_returns(
     assert len(front.origin.heads) == 1
 
 
-async def test_an_unban_gives_the_session_back(front: Front) -> None:
+async def test_an_unban_restores_the_session(front: Front) -> None:
     session = front.cookie(await front.opened())
     await front.accounts.users.ban("alice", front.clock(), actor=OWNER)
     assert (await front.get("/", session)).status == 401
@@ -387,7 +387,7 @@ async def stored(front: Front) -> Stored:
     return Stored((await front.opened()).session)
 
 
-async def test_a_session_is_kept_and_not_read_again(front: Front, stored: Stored) -> None:
+async def test_a_session_is_cached(front: Front, stored: Stored) -> None:
     live, now = Live(stored, Feed()), front.clock()  # type: ignore[arg-type]
     assert live.peek(b"c", now) is None
     assert (await live.find(b"c", "token", now)).session is live.peek(b"c", now) is not None
@@ -412,7 +412,9 @@ async def test_a_session_that_ends_while_it_is_read_does_not_count(
 
 
 @pytest.mark.parametrize("news", ["session", "user", "everything"])
-async def test_news_empty_what_they_name(front: Front, stored: Stored, news: str) -> None:
+async def test_a_revocation_drops_its_sessions_from_the_cache(
+    front: Front, stored: Stored, news: str
+) -> None:
     """CVE-2021-41230, GHSA-x883-2vmg-xwf7: changes took effect late or never during a session."""
     feed, now = Feed(), front.clock()
     live = Live(stored, feed)  # type: ignore[arg-type]
@@ -429,9 +431,7 @@ async def test_news_empty_what_they_name(front: Front, stored: Stored, news: str
     assert (await live.find(b"c", "token", now)).session is None
 
 
-async def test_a_session_that_storage_could_not_confirm_for_long_does_not_count(
-    front: Front, stored: Stored
-) -> None:
+async def test_a_session_unconfirmed_for_too_long_is_refused(front: Front, stored: Stored) -> None:
     feed, now = Feed(), front.clock()
     live = Live(stored, feed)  # type: ignore[arg-type]
     await live.find(b"c", "token", now)
@@ -461,9 +461,7 @@ async def test_memory_is_bounded(front: Front, stored: Stored) -> None:
     assert live.peek(b"0", now) is None
 
 
-async def test_a_token_that_storage_never_knew_is_not_asked_for_again(
-    front: Front, stored: Stored
-) -> None:
+async def test_an_unknown_token_is_cached_for_a_while(front: Front, stored: Stored) -> None:
     feed, now = Feed(), front.clock()
     live = Live(stored, feed)  # type: ignore[arg-type]
     stored.session, stored.known = None, False
@@ -477,7 +475,9 @@ async def test_a_token_that_storage_never_knew_is_not_asked_for_again(
     assert not live.is_unknown(b"c", now + UNKNOWN_S), "a restored backup may know it"
 
 
-async def test_news_of_everything_forget_unknown_tokens_too(front: Front, stored: Stored) -> None:
+async def test_a_revocation_of_everything_clears_the_unknown_tokens(
+    front: Front, stored: Stored
+) -> None:
     feed, now = Feed(), front.clock()
     live = Live(stored, feed)  # type: ignore[arg-type]
     stored.session, stored.known = None, False
@@ -488,9 +488,7 @@ async def test_news_of_everything_forget_unknown_tokens_too(front: Front, stored
     assert not live.is_unknown(b"c", now)
 
 
-async def test_what_is_known_to_be_over_is_asked_for_each_time(
-    front: Front, stored: Stored
-) -> None:
+async def test_an_ended_session_is_not_cached_as_unknown(front: Front, stored: Stored) -> None:
     live, now = Live(stored, Feed()), front.clock()  # type: ignore[arg-type]
     stored.session = None
     await live.find(b"c", "token", now)

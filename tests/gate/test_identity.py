@@ -148,7 +148,7 @@ def test_no_answer_carries_a_header_of_a_preset() -> None:
     assert all(is_identity_name(name) for lines in EXPECTED.values() for name, _ in lines)
 
 
-async def test_several_presets_go_together(fronts: Build, origin: Origin) -> None:
+async def test_several_presets_can_be_combined(fronts: Build, origin: Origin) -> None:
     front = await on_route(fronts, origin, identity=["x-remote", "remote-user", "cgi"])
     lines = await sent(front)
     assert lines == [(b"x-remote-user", b"alice"), (b"remote-user", b"alice")]
@@ -166,7 +166,7 @@ async def test_an_unverified_address_is_not_sent(front: Front) -> None:
     assert lines == [(b"remote-user", b"alice")]
 
 
-async def test_an_id_stays_when_all_else_that_is_said_of_a_user_changes(
+async def test_the_user_id_stays_when_other_attributes_change(
     fronts: Build, origin: Origin
 ) -> None:
     told = ["remote-user", {"header": "Remote-Sub", "value": "id"}]
@@ -181,7 +181,7 @@ async def test_an_id_stays_when_all_else_that_is_said_of_a_user_changes(
 
 
 @pytest.mark.parametrize("name", [b"X-authentik-jwt", b"X_Pomerium_Jwt_Assertion"])
-async def test_tokens_of_other_products_come_from_nobody(
+async def test_jwt_headers_of_other_products_are_neither_sent_nor_accepted(
     fronts: Build, origin: Origin, name: bytes
 ) -> None:
     """They are neither sent, because no application could verify them, nor accepted from a
@@ -194,7 +194,7 @@ async def test_tokens_of_other_products_come_from_nobody(
     assert not [line for line in lines_of(origin.heads[-1]) if b"jwt" in line[0]]
 
 
-async def test_a_change_of_the_user_reaches_the_application_with_the_next_request(
+async def test_a_change_to_the_user_applies_to_the_next_request(
     front: Front,
 ) -> None:
     """CVE-2021-41230: changed claims were not re-evaluated during a session."""
@@ -216,7 +216,7 @@ READABLE = st.text(st.characters(exclude_categories=["C", "Z"], include_characte
 
 
 @given(READABLE.map(str.strip))
-def test_every_encoding_says_what_it_is_given(value: str) -> None:
+def test_every_encoding_can_be_decoded(value: str) -> None:
     assert ENCODINGS["utf-8"](value).decode() == value
     line = ENCODINGS["rfc2047"](value)
     assert line.isascii() and all(len(word) <= 75 for word in line.split(b" =?")[1:])
@@ -240,7 +240,7 @@ OWN = [
 ]
 
 
-async def test_a_route_names_headers_of_its_own(fronts: Build, origin: Origin) -> None:
+async def test_a_route_can_define_its_own_headers(fronts: Build, origin: Origin) -> None:
     front = await on_route(fronts, origin, identity=["cgi", *OWN])
     opened = await front.opened(**ALICE)
     user = opened.session.user
@@ -271,7 +271,7 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("path", ["/", "/other/", "/public/"])
-async def test_a_name_of_one_route_reaches_no_application_from_a_client(
+async def test_a_custom_header_from_a_client_is_removed_on_every_route(
     fronts: Build, origin: Origin, path: str
 ) -> None:
     """As for CVE-2026-33433: also on routes that do not use it, with or without a session."""
@@ -289,7 +289,7 @@ async def test_a_name_of_one_route_reaches_no_application_from_a_client(
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
-async def test_a_name_of_one_s_own_is_no_trailer_either(front: Front, name: bytes) -> None:
+async def test_a_custom_header_is_removed_from_trailers(front: Front, name: bytes) -> None:
     from doorward.header_names import add_identity_names
 
     add_identity_names([b"X-Employee"])
@@ -298,7 +298,7 @@ async def test_a_name_of_one_s_own_is_no_trailer_either(front: Front, name: byte
     assert found.announced == [b"x-kept"]
 
 
-async def test_no_answer_says_who_somebody_is_by_such_a_name(fronts: Build, origin: Origin) -> None:
+async def test_a_custom_header_is_removed_from_answers(fronts: Build, origin: Origin) -> None:
     text = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX_Employee: root\r\nX-Kept: 1\r\n\r\n"
     with Origin((answering(text),)) as forging:
         front = await on_route(fronts, forging, identity=OWN)
@@ -307,7 +307,7 @@ async def test_no_answer_says_who_somebody_is_by_such_a_name(fronts: Build, orig
 
 
 @pytest.mark.parametrize("reader", tuple(both()), ids=lambda reader: reader.runs)
-def test_a_name_that_was_looked_up_before_is_forgotten(reader: Heads) -> None:
+def test_a_new_custom_header_clears_the_cached_names(reader: Heads) -> None:
     """Both head readers and the parser cache the actions of names, which must not affect a later
     Doorward in the same process."""
     from doorward.header_names import add_identity_names
@@ -334,14 +334,14 @@ def identity(*told: object, **more: object) -> dict[str, object]:
     b" Destination If Accept Origin X-HTTP-Method-Override SCRIPT_NAME Proxy Set-Cookie Location"
     b" Sec-WebSocket-Key Content-Encoding Content-Security-Policy Sec-Fetch-Dest".decode().split(),
 )
-def test_a_name_that_means_something_else_is_refused(name: str) -> None:
+def test_a_name_with_another_meaning_is_refused(name: str) -> None:
     with pytest.raises(
         InvalidSettings, match=r"identity\[0\].header: .* already has another meaning"
     ):
         settings_from(identity({"header": name, "value": "username"}))
 
 
-def test_every_name_that_the_gate_reads_means_something_else() -> None:
+def test_every_name_that_the_gate_reads_is_refused() -> None:
     from doorward.header_names import USUAL_ANSWER_NAMES, USUAL_REQUEST_NAMES, can_identify
     from doorward.http1 import headers
     from doorward.http1.second_targets import READERS
@@ -372,7 +372,7 @@ def test_an_impossible_header_is_refused_with_a_reason(told: object, said: str) 
     assert said in str(caught.value)
 
 
-def test_a_fixed_text_that_resembles_a_value_is_asked_about() -> None:
+def test_a_fixed_text_that_resembles_a_value_is_a_warning() -> None:
     (warning,) = settings_from(identity({"header": "X-A", "value": "usernam"})).warnings
     assert (
         warning == "routes[0].identity[0].value: 'usernam' is sent as it is; did you mean username?"
@@ -409,7 +409,7 @@ async def test_a_user_whose_name_no_header_can_carry_is_refused_and_the_log_has_
     assert (entry["user"], entry["header"]) == ("alice", header) and reason in entry["reason"]
 
 
-async def test_a_group_that_became_two_is_never_sent(tmp_path: Path, origin: Origin) -> None:
+async def test_a_group_with_a_delimiter_is_never_sent(tmp_path: Path, origin: Origin) -> None:
     """It was created before a header used this character as a separator."""
     for preset, status in (("remote-user", 200), ("authentik", 500)):
         route = {"upstream": origin.url, "identity": preset}
@@ -420,7 +420,7 @@ async def test_a_group_that_became_two_is_never_sent(tmp_path: Path, origin: Ori
 
 
 @pytest.mark.parametrize("kind", ["groups", "roles"])
-async def test_a_group_that_holds_a_delimiter_is_refused_where_it_is_made(
+async def test_a_new_group_with_a_delimiter_is_refused(
     fronts: Build, origin: Origin, kind: str
 ) -> None:
     from doorward.accounts.permissions import OWNER
@@ -438,7 +438,7 @@ async def test_a_group_that_holds_a_delimiter_is_refused_where_it_is_made(
     await front.opened("bob", **{kind: ["a;b"]})
 
 
-def test_a_group_of_the_file_that_holds_a_delimiter_is_a_fault() -> None:
+def test_a_group_with_a_delimiter_in_the_file_is_an_error() -> None:
     hashed = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzYWx0$" + "a" * 43
     user = {"username": "a", "password_hash": hashed, "groups": ["x", "y|z"]}
     settings_from(identity("remote-user") | {"users": [user]})
@@ -461,7 +461,7 @@ async def test_a_route_chooses_how_names_are_written(
     assert (b"remote-name", said) in await sent(front, **ALICE)
 
 
-async def test_what_is_sent_is_made_once_for_a_session_and_route(front: Front) -> None:
+async def test_identity_headers_are_built_once_per_session_and_route(front: Front) -> None:
     """The hot path only looks up bytes; a changed session is a new object."""
     session = (await front.opened()).session
     tell = tell_of(settings_from(identity("remote-user")).routes[0])

@@ -42,7 +42,7 @@ async def test_a_user_without_access_can_log_in_as_another_user(front: Front) ->
     assert set(program) == {"error", "message", "request_id"}
 
 
-async def test_a_page_that_is_closed_to_every_user_offers_no_other_login(fronts: Build) -> None:
+async def test_a_page_closed_to_everyone_does_not_offer_another_login(fronts: Build) -> None:
     front = await fronts(access={"rules": [{"path": "/never", "require": "deny"}]})
     cookie = front.cookie(await front.opened())
     for answer in (await refused(front, "/never"), await refused(front, "/never", cookie)):
@@ -72,7 +72,7 @@ RULES = {
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES.keys())
 @pytest.mark.parametrize("where", ["/", "/wiki"])
-async def test_no_link_of_a_page_that_says_no_leads_to_another_that_does(
+async def test_no_link_on_a_refusal_page_leads_to_another_refusal(
     fronts: Build, rules: list[dict[str, Any]], where: str
 ) -> None:
     """403 and 404 of the gate and of Doorward's own pages, with and without a session."""

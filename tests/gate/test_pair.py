@@ -28,7 +28,7 @@ def sent(front: Front) -> list[bytes]:
     return [value for name in NAMES for value in values_of(front.origin.heads[-1], name)]
 
 
-async def test_the_pair_is_a_carrier_and_stays_here(front: Front) -> None:
+async def test_the_pair_is_accepted_and_not_forwarded(front: Front) -> None:
     opened = await front.opened()
     for _ in range(2):  # from storage, then from memory
         assert (await front.get("/", *pair(opened))).status == 200
@@ -40,7 +40,7 @@ async def test_the_pair_is_a_carrier_and_stays_here(front: Front) -> None:
     assert sent(front) == [], "it was ours, if dead"
 
 
-async def test_both_have_to_be_of_one_user(front: Front) -> None:
+async def test_both_headers_must_belong_to_one_user(front: Front) -> None:
     opened, bob = await front.opened(), await front.opened("bob")
     for headers in (pair(opened, bob.session.user.id), pair(opened)[1:], pair(opened)[:1]):
         assert (await front.get("/", *headers)).status == 401
@@ -79,7 +79,7 @@ async def test_a_pair_of_the_application_is_left_alone(front: Front) -> None:
     assert sorted(sent(front)) == sorted([b"17", b"x" * 43])
 
 
-async def test_a_pair_named_by_connection_is_none(front: Front) -> None:
+async def test_a_pair_listed_in_connection_is_ignored(front: Front) -> None:
     headers = [*pair(await front.opened()), (b"connection", b"x-auth-token, x-user-id")]
     assert (await front.get("/", *headers)).status == 401
     assert (await front.get("/public/", *headers)).status == 200 and sent(front) == []
@@ -93,7 +93,7 @@ async def test_without_the_dialect_the_pair_belongs_to_the_application(fronts: B
     assert len(sent(front)) == 2
 
 
-async def test_a_pending_session_opens_nothing_with_its_pair(front: Front) -> None:
+async def test_a_pair_of_a_pending_session_is_refused(front: Front) -> None:
     """CVE-2026-32246."""
     user = (await front.opened()).session.user
     pending = await open_session(

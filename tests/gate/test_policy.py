@@ -76,9 +76,7 @@ def answering_with(answer: Any, *, is_async: bool = False) -> Decide:
 both = pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine"])
 
 
-def test_a_module_that_ends_the_interpreter_is_a_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_that_exits_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A script that was not written to be imported may do so."""
     (tmp_path / "policy_that_exits.py").write_text("raise SystemExit(0)\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -88,7 +86,9 @@ def test_a_module_that_ends_the_interpreter_is_a_fault(
 
 
 @both
-async def test_none_leaves_it_to_the_rules(fronts: Build, deciding: Set, is_async: bool) -> None:
+async def test_none_leaves_the_decision_to_the_rules(
+    fronts: Build, deciding: Set, is_async: bool
+) -> None:
     front = await fronts(access=deciding(answering_with(None, is_async=is_async)))
     cookie = front.cookie(await front.opened())
     for path, nobody, alice in (
@@ -99,7 +99,7 @@ async def test_none_leaves_it_to_the_rules(fronts: Build, deciding: Set, is_asyn
 
 
 @both
-async def test_deny_refuses_whatever_the_rules_say_and_tells_the_log_alone(
+async def test_deny_overrides_the_rules_and_only_the_log_has_the_reason(
     fronts: Build, deciding: Set, is_async: bool
 ) -> None:
     front = await fronts(access=deciding(answering_with(Deny("on Sundays"), is_async=is_async)))
@@ -127,7 +127,7 @@ async def test_allow_overrides_a_refusal_by_the_rules(
             assert (await front.get(path, *session)).status == 200
 
 
-async def test_allow_opens_nothing_that_is_not_about_who_may(fronts: Build, deciding: Set) -> None:
+async def test_allow_overrides_only_the_access_rules(fronts: Build, deciding: Set) -> None:
     front = await fronts(
         access=deciding(answering_with(Allow())),
         routes=[{"upstream": "http://127.0.0.1:9", "same_origin": True, "host": "app.test"}],
@@ -174,7 +174,9 @@ async def test_a_pending_session_does_not_count_and_cannot_be_allowed(
     assert asked == [None] and front.origin.heads == []
 
 
-async def test_it_gets_the_request_and_the_user_and_no_secret(fronts: Build, deciding: Set) -> None:
+async def test_the_function_gets_the_request_and_user_but_no_secret(
+    fronts: Build, deciding: Set
+) -> None:
     asked: list[tuple[Request, Identity | None]] = []
 
     def decide(request: Request, identity: Identity | None) -> None:
@@ -277,7 +279,7 @@ class Awkward:
         "coroutine",
     ],
 )
-async def test_whatever_goes_wrong_refuses(
+async def test_any_error_in_the_function_refuses_the_request(
     fronts: Build, deciding: Set, decide: Decide, says: str
 ) -> None:
     await check_refusals(await fronts(access=deciding(decide)), says)
@@ -324,9 +326,7 @@ async def test_it_decides_on_every_reading_of_a_path(
 
 
 @pytest.mark.parametrize("answer", [Allow(), None])
-async def test_it_has_seen_the_method_that_the_application_obeys(
-    fronts: Build, deciding: Set, answer: Any
-) -> None:
+async def test_method_overrides_are_removed(fronts: Build, deciding: Set, answer: Any) -> None:
     def decide(request: Request, identity: Identity | None) -> Any:
         return Deny("reading only") if request.method == "DELETE" else answer
 
@@ -345,7 +345,7 @@ async def test_it_has_seen_the_method_that_the_application_obeys(
         ("/shared", {"cache_control": "keep"}, b"public, max-age=60"),
     ],
 )
-async def test_a_shared_cache_gets_no_answer_that_only_a_decision_allowed(
+async def test_an_answer_allowed_by_the_function_is_not_publicly_cacheable(
     fronts: Build, deciding: Set, path: str, route: dict[str, Any], expected: bytes
 ) -> None:
     """The cache would give it to clients that the decision refuses."""
@@ -379,7 +379,7 @@ async def test_a_client_that_is_allowed_without_a_login_gets_no_credentials(
 REQUEST = Request("GET", "http", "app.test", "/", "", "192.0.2.1", (), "/")
 
 
-async def test_a_function_that_blocks_holds_up_nobody_and_is_bounded() -> None:
+async def test_blocking_calls_are_bounded_and_do_not_delay_others() -> None:
     """Calls wait for a free thread, and are refused at once if too many wait."""
     go_on = threading.Event()
 
@@ -401,7 +401,7 @@ async def test_a_function_that_blocks_holds_up_nobody_and_is_bounded() -> None:
     assert isinstance(await policy.ask(REQUEST, None), Allow)
 
 
-async def test_an_answer_in_time_counts_although_the_event_loop_was_held_up() -> None:
+async def test_an_answer_in_time_counts_even_if_the_event_loop_was_blocked() -> None:
     policy = PolicyFunction(lambda request, identity: Allow(), 1e-9)
     call = asyncio.ensure_future(policy.ask(REQUEST, None))
     await asyncio.sleep(0)  # the call has begun
@@ -425,7 +425,7 @@ async def test_a_session_that_is_revoked_while_it_decides_gets_nothing(
     assert front.origin.heads == []
 
 
-async def test_storage_that_is_silent_leaves_open_what_is_and_it_decides_there_too(
+async def test_a_storage_failure_leaves_public_paths_to_the_function(
     fronts: Build, deciding: Set, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from doorward.accounts.refusals import StorageUnavailable
@@ -446,7 +446,7 @@ async def test_storage_that_is_silent_leaves_open_what_is_and_it_decides_there_t
     assert len(front.origin.heads) == 1
 
 
-async def test_front_proxies_get_its_answer_too(fronts: Build, deciding: Set) -> None:
+async def test_the_function_decides_for_front_proxies_too(fronts: Build, deciding: Set) -> None:
     asked: list[Request] = []
 
     def decide(request: Request, identity: Identity | None) -> Deny | None:
@@ -463,7 +463,7 @@ async def test_front_proxies_get_its_answer_too(fronts: Build, deciding: Set) ->
     assert [one.is_verification for one in asked] == [True, True] and asked[0].host == SITE
 
 
-async def test_tokens_are_asked_about_with_their_level(fronts: Build, deciding: Set) -> None:
+async def test_the_function_gets_the_level_of_a_token(fronts: Build, deciding: Set) -> None:
     from doorward.accounts.permissions import OWNER
     from doorward.accounts.token import NewToken
 
@@ -499,7 +499,7 @@ async def test_explain_says_what_it_decides(fronts: Build, deciding: Set) -> Non
         ("doorward:__version__", "TypeError"),
     ],
 )
-async def test_one_that_cannot_be_used_stops_the_start_and_the_check(
+async def test_an_unusable_function_stops_the_start_and_the_check(
     tmp_path: Path, name: str, says: str
 ) -> None:
     routes = [{"upstream": "http://127.0.0.1:9"}]
@@ -523,7 +523,7 @@ def test_a_name_without_a_function_is_a_fault(name: str) -> None:
     assert fault.key == "access.decide" and "mypackage.policy:decide" in str(fault)
 
 
-async def test_without_one_the_gate_is_the_plain_one(fronts: Build, deciding: Set) -> None:
+async def test_without_a_function_the_plain_gate_is_used(fronts: Build, deciding: Set) -> None:
     plain = await fronts(access=RULES)
     assert plain.app.gateway is not None and type(plain.app.gateway._gate) is Gate
     other = await fronts(access=deciding(answering_with(None)))

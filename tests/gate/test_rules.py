@@ -29,7 +29,7 @@ from tests.support.origin import Origin
 # Expressions
 
 
-def test_an_expression_is_for_the_whole_path() -> None:
+def test_an_expression_matches_the_whole_path() -> None:
     """GHSA-r27r-rr9v-vv37, CVE-2024-52289: unanchored patterns matched other paths."""
     for pattern in ("^/u/[0-9]+$", "/u/[0-9]+", "^/u/[0-9]+", "/u/[0-9]+$"):
         table = rules({"path_regex": pattern, "require": "public"})
@@ -84,7 +84,7 @@ def test_an_expression_that_cannot_be_kept_linear_is_refused(pattern: str, said:
         ({"require": "two_factor", "max_age": "31500ms"}, "whole seconds"),
     ],
 )
-def test_a_rule_that_says_two_things_is_refused(rule: dict[str, Any], said: str) -> None:
+def test_a_contradictory_rule_is_refused(rule: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidSettings) as caught:
         rules(rule)
     assert said in str(caught.value)
@@ -106,7 +106,7 @@ PROTECTED = (
 
 
 @pytest.mark.parametrize("prefix", [b"", b"/wiki"])
-def test_public_assets_are_read_by_everybody_beneath_each_route(prefix: bytes) -> None:
+def test_public_assets_are_readable_by_everyone_on_each_route(prefix: bytes) -> None:
     routes = [{"path": prefix.decode() or "/", "upstream": "http://127.0.0.1:9"}]
     table = rules({"preset": "public-assets"}, routes=routes)
     for path in ASSETS:
@@ -118,7 +118,7 @@ def test_public_assets_are_read_by_everybody_beneath_each_route(prefix: bytes) -
         assert verdict_of(table, None, prefix + path) is NOBODY, path
 
 
-def test_public_assets_may_be_those_of_one_host() -> None:
+def test_public_assets_can_be_limited_to_one_host() -> None:
     table = rules({"preset": "public-assets", "host": "app.test"})
     assert verdict_of(table, None, b"/robots.txt") is ALLOWED
     assert verdict_of(table, None, b"/robots.txt", headers=[(b"host", b"b.test")]) is NOBODY
@@ -127,7 +127,7 @@ def test_public_assets_may_be_those_of_one_host() -> None:
 # Rules of one route
 
 
-def test_a_routes_own_rules_come_before_the_general_ones_and_hold_there_alone() -> None:
+def test_a_routes_own_rules_come_first_and_apply_only_there() -> None:
     routes = [
         {"upstream": "http://127.0.0.1:1"},
         {
@@ -179,7 +179,7 @@ INSIDE, OUTSIDE = "10.1.2.3", "192.0.2.1"
         (session(factor=1.0), OUTSIDE, FORBIDDEN),
     ],
 )
-def test_one_alternative_of_several_is_enough(who: Any, peer: str, expected: Verdict) -> None:
+def test_one_met_alternative_is_enough(who: Any, peer: str, expected: Verdict) -> None:
     table = rules(ANY, default="public")
     assert verdict_of(table, who, b"/admin/x", peer=peer) is expected
 
@@ -189,7 +189,7 @@ def test_alternatives_that_are_not_met_fall_through_to_no_weaker_rule() -> None:
     assert verdict_of(table, session(), b"/admin/x") is FORBIDDEN
 
 
-async def test_a_network_within_an_alternative_is_asked_at_each_request(fronts: Build) -> None:
+async def test_a_network_in_an_alternative_is_checked_at_each_request(fronts: Build) -> None:
     """The result cached for a path must not include the user's permission."""
     front = await fronts(access={"rules": [ANY]})
     cookie = front.cookie(await front.opened("ops"))
@@ -257,7 +257,7 @@ async def test_a_factor_that_is_too_old_is_asked_for_again(fronts: Build) -> Non
 
 
 @pytest.mark.parametrize("age", ["", "x", "-1", "9" * 40, "\uff16"])
-async def test_the_page_for_codes_reads_no_other_age_than_a_number(fronts: Build, age: str) -> None:
+async def test_the_second_factor_page_ignores_an_invalid_max_age(fronts: Build, age: str) -> None:
     front = await fronts(access={"rules": [AGED]})
     opened, _ = await with_factor(front)
     target = f"/.doorward/second-factor?rd=/x&max_age={age}".encode().replace(
@@ -267,7 +267,7 @@ async def test_the_page_for_codes_reads_no_other_age_than_a_number(fronts: Build
     assert (page.status, page.values(b"location")) == (303, [b"/x"])
 
 
-async def test_a_form_that_needs_a_newer_factor_is_led_to_a_page_that_asks(fronts: Build) -> None:
+async def test_a_form_that_needs_a_newer_factor_gets_a_link_to_the_code_page(fronts: Build) -> None:
     front = await fronts(access={"rules": [AGED]})
     opened, _ = await with_factor(front)
     front.clock.now += 601
@@ -279,7 +279,7 @@ async def test_a_form_that_needs_a_newer_factor_is_led_to_a_page_that_asks(front
 # Activity
 
 
-async def test_a_path_without_activity_keeps_no_session_alive(fronts: Build) -> None:
+async def test_a_path_without_activity_does_not_extend_the_session(fronts: Build) -> None:
     polled = {"path": "/api/poll", "activity": False}
     front = await fronts(access={"rules": [polled]}, sessions={"idle_timeout": "10m"})
     cookie, ended = front.cookie(await front.opened()), front.cookie(await front.opened())
@@ -347,7 +347,7 @@ def read_by_somebody(path: bytes) -> set[bytes]:
 
 @pytest.mark.parametrize("kind", STRICT)
 @pytest.mark.parametrize("target", [each for found in SPELLINGS for each in found], ids=ascii)
-def test_no_spelling_reaches_what_a_stricter_rule_is_for(kind: str, target: bytes) -> None:
+def test_no_spelling_of_a_path_evades_a_stricter_rule(kind: str, target: bytes) -> None:
     found = asked(kind, target)
     if not isinstance(found, RequestFacts):
         return  # refused for every user
@@ -360,7 +360,7 @@ def test_no_spelling_reaches_what_a_stricter_rule_is_for(kind: str, target: byte
         assert not (is_open and strict), strict
 
 
-def test_the_request_under_test_is_one_that_would_be_open() -> None:
+def test_the_tested_request_is_allowed_in_its_plain_form() -> None:
     for kind in STRICT:
         target = b"/favicon.ico" if kind == "assets" else b"/x"
         found = asked(kind, target)
@@ -369,7 +369,7 @@ def test_the_request_under_test_is_one_that_would_be_open() -> None:
     assert accepted(b"/x").path == b"/x"
 
 
-async def test_a_change_of_groups_counts_at_the_next_request(front: Front, origin: Origin) -> None:
+async def test_a_change_of_groups_applies_to_the_next_request(front: Front, origin: Origin) -> None:
     """CVE-2021-41230, GHSA-x883-2vmg-xwf7."""
     from doorward.accounts.permissions import OWNER
     from doorward.accounts.users.editing import Edit

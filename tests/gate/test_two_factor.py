@@ -22,7 +22,7 @@ async def enrolled(front: Front) -> tuple[Opened, pyotp.TOTP]:
     return await front.opened(), app
 
 
-async def test_a_user_without_any_factor_is_led_to_set_one_up(fronts: Build) -> None:
+async def test_a_user_without_a_factor_is_redirected_to_set_one_up(fronts: Build) -> None:
     front = await fronts(access=STRICT)
     cookie = front.cookie(await front.opened())
     page = await front.get("/strict/x", cookie, *BROWSER)
@@ -33,7 +33,7 @@ async def test_a_user_without_any_factor_is_led_to_set_one_up(fronts: Build) -> 
     assert len(front.origin.heads) == 1
 
 
-async def test_a_user_whose_only_factor_cannot_be_asked_for_is_refused(fronts: Build) -> None:
+async def test_a_user_whose_only_factor_is_unusable_is_refused(fronts: Build) -> None:
     """The mail server was removed from the settings: a new factor must not bypass the first one."""
     front = await fronts(access=STRICT)
     opened = await front.opened()
@@ -45,7 +45,7 @@ async def test_a_user_whose_only_factor_cannot_be_asked_for_is_refused(fronts: B
     assert not front.origin.heads
 
 
-async def test_a_user_with_a_factor_is_led_to_give_it(fronts: Build) -> None:
+async def test_a_user_with_a_factor_is_redirected_to_enter_a_code(fronts: Build) -> None:
     front = await fronts(access=STRICT)
     opened, _ = await enrolled(front)
     page = await front.get("/strict/x?y=1", front.cookie(opened), *BROWSER)
@@ -56,7 +56,7 @@ async def test_a_user_with_a_factor_is_led_to_give_it(fronts: Build) -> None:
     assert not front.origin.heads
 
 
-async def test_a_session_with_its_factor_passes(fronts: Build) -> None:
+async def test_a_session_with_a_fresh_factor_is_allowed(fronts: Build) -> None:
     front = await fronts(access=STRICT)
     opened, app = await enrolled(front)
     await front.accounts.second_factors.demand(

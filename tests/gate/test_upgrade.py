@@ -60,7 +60,7 @@ def judged(tunnels: Tunnels, *asked: Any, **more: Any) -> str:
         ("null", "https", "cross_origin"),
     ],
 )
-def test_beside_a_host_of_a_wildcard_no_other_of_it_may(
+def test_only_the_same_host_of_a_wildcard_is_allowed(
     settings: Make, origin: str | None, scheme: str, code: str
 ) -> None:
     """CVE-2024-28233: a page of one subdomain must not act for another. And a page loaded without
@@ -69,7 +69,7 @@ def test_beside_a_host_of_a_wildcard_no_other_of_it_may(
     assert judged(tunnels, origin, "x.a.test", scheme=scheme) == code
 
 
-def test_no_more_are_let_in_than_the_limit(settings: Make) -> None:
+def test_tunnels_are_limited(settings: Make) -> None:
     tunnels = Tunnels("http://a.test", routes(settings, None), 1, LIMITS)
     assert judged(tunnels, None) == "forward"
     tunnels.open = 1
@@ -91,7 +91,7 @@ def test_no_more_are_let_in_than_the_limit(settings: Make) -> None:
         ([b"a b", b"a/b/c", b"/", b",,", b""], b""),
     ],
 )
-def test_what_is_left_of_an_upgrade(lines: list[bytes], protocols: bytes) -> None:
+def test_only_allowed_protocols_of_an_upgrade_remain(lines: list[bytes], protocols: bytes) -> None:
     headers = [(b"upgrade", line) for line in lines]
     assert asked_protocols([(b"host", b"a"), *headers]) == protocols
 

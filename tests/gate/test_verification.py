@@ -77,14 +77,14 @@ async def test_a_public_request_without_a_session_has_every_header_empty(
         assert answer.values(name) == [b""]
 
 
-async def test_no_assertion_of_a_client_stays_where_a_route_has_none(fronts: Build) -> None:
+async def test_a_route_without_an_assertion_sends_an_empty_one(fronts: Build) -> None:
     routes = [{"assertion": {"audience": "wiki"}}, {"path": "/none", "identity": "none"}]
     settings = settings_from({"routes": routes, "forward_auth": FORWARD_AUTH})
     heads = VerificationHeads(settings.routes)
     assert b"\r\nX-Doorward-Assertion: \r\n" in heads.make(Forward(0, None), ANY, 0.0).text
 
 
-async def test_the_headers_of_every_route_are_there_whichever_is_asked_about(
+async def test_every_answer_has_the_headers_of_all_routes(
     fronts: Build,
 ) -> None:
     routes = [
@@ -101,7 +101,7 @@ async def test_the_headers_of_every_route_are_there_whichever_is_asked_about(
     assert here.values(b"x-remote-group") == [b""]
 
 
-async def test_identity_is_made_once_for_each_session_and_route(
+async def test_identity_headers_are_built_once_per_session_and_route(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
@@ -119,7 +119,7 @@ async def test_identity_is_made_once_for_each_session_and_route(
     assert made == [200]
 
 
-async def test_a_user_that_changes_is_told_anew(front: Front) -> None:
+async def test_a_change_to_the_user_applies_to_the_next_answer(front: Front) -> None:
     opened = await front.opened()
     assert (await verify(front, "", front.cookie(opened), target="/admin/")).status == 403
     edit = Edit(add_groups=("admins",))
@@ -132,7 +132,7 @@ async def test_a_user_that_changes_is_told_anew(front: Front) -> None:
 
 
 @every_endpoint
-async def test_a_client_without_a_session_learns_where_to_log_in(
+async def test_a_client_without_a_session_gets_the_login_address(
     front: Front, endpoint: str
 ) -> None:
     answer = await verify(front, endpoint, target="/a?b=c&d=1")
@@ -146,7 +146,7 @@ async def test_a_client_without_a_session_learns_where_to_log_in(
 
 
 @every_endpoint
-async def test_a_window_is_redirected_where_the_front_proxy_can(
+async def test_a_navigation_is_redirected_if_the_front_proxy_supports_it(
     front: Front, endpoint: str
 ) -> None:
     answer = await verify(front, endpoint, *NAVIGATES)
@@ -156,7 +156,7 @@ async def test_a_window_is_redirected_where_the_front_proxy_can(
     assert answer.values(b"x-doorward-location") == answer.values(b"location")
 
 
-async def test_a_window_is_not_redirected_for_a_form(front: Front) -> None:
+async def test_a_form_is_not_redirected(front: Front) -> None:
     """The form would be lost. The page links back to the form's page."""
     came = (b"referer", f"https://{SITE}/page?x".encode())
     answer = await verify(front, "/traefik", *NAVIGATES, came, method="POST", target="/save")
@@ -166,7 +166,7 @@ async def test_a_window_is_not_redirected_for_a_form(front: Front) -> None:
     assert b"<html" in answer.body
 
 
-async def test_on_the_host_of_the_portal_the_way_back_is_a_path(fronts: Build) -> None:
+async def test_on_the_portals_host_the_return_address_is_a_path(fronts: Build) -> None:
     front = await verifying(fronts, forward_auth={"hosts": [SITE], "portal": f"https://{SITE}"})
     answer = await verify(front, "", target="/a")
     assert answer.values(b"location") == [f"https://{SITE}/.doorward/login?rd=/a".encode()]
@@ -191,7 +191,7 @@ async def test_a_second_factor_is_asked_for_at_the_portal(front: Front) -> None:
 @pytest.mark.parametrize(
     "target", ["/a/../public/", "/public%2f..%2fadmin/x", "/%", "/public/\x01"]
 )
-async def test_what_nginx_would_make_an_error_of_is_a_refusal(
+async def test_an_ambiguous_path_gets_a_status_that_nginx_accepts(
     front: Front, endpoint: str, target: str
 ) -> None:
     cookie = front.cookie(await front.opened())
@@ -221,7 +221,7 @@ async def test_an_error_lets_nobody_through_and_is_a_503(
 # The request in question
 
 
-async def test_rules_are_asked_with_the_method_and_address_that_are_named(front: Front) -> None:
+async def test_rules_see_the_named_method_and_client(front: Front) -> None:
     for endpoint in ENDPOINTS:
         assert (await verify(front, endpoint, target="/write/", method="HEAD")).status == 200
         assert (await verify(front, endpoint, target="/write/", method="POST")).status == 401
@@ -325,7 +325,7 @@ async def test_only_a_trusted_proxy_may_ask(front: Front, endpoint: str) -> None
 @pytest.mark.parametrize(
     "host", ["other.test", "sister.test", "badapp.example.com", "x.app.example.com"]
 )
-async def test_a_host_that_is_not_named_is_not_answered_for(front: Front, host: str) -> None:
+async def test_an_unlisted_host_is_refused(front: Front, host: str) -> None:
     """CVE-2021-21291, CVE-2026-77560: unknown hosts were allowed."""
     answer = await verify(front, "", target="/public/", host=host)
     assert answer.status == 403
@@ -337,9 +337,7 @@ async def test_hosts_are_compared_as_names(front: Front, host: str) -> None:
     assert (await verify(front, "", target="/public/", host=host)).status == 200
 
 
-async def test_every_path_has_the_readings_that_it_has_when_it_is_proxied(
-    fronts: Build, tmp_path: Path
-) -> None:
+async def test_a_path_is_verified_as_it_is_proxied(fronts: Build, tmp_path: Path) -> None:
     """CVE-2023-33189: the path was matched again, in a different way."""
     access = {"rules": [{"path": "/public/*", "require": "public"}]}
     front = await verifying(fronts, access=access, routes=[{"upstream": "http://127.0.0.1:9"}])
@@ -381,7 +379,7 @@ async def test_a_websocket_over_http2_is_recognized(front: Front) -> None:
         assert (await verify(front, front_proxy, cookie, version, foreign)).status == 403
 
 
-async def test_a_method_that_a_header_asks_for_is_not_smuggled_past_a_rule(front: Front) -> None:
+async def test_a_method_override_is_refused_on_paths_with_method_rules(front: Front) -> None:
     override = (b"x-http-method-override", b"DELETE")
     cookie = front.cookie(await front.opened())
     assert (await verify(front, "/traefik", cookie, override)).status == 200
@@ -392,13 +390,13 @@ async def test_a_method_that_a_header_asks_for_is_not_smuggled_past_a_rule(front
 # Other requests
 
 
-async def test_what_is_verified_only_is_not_proxied(front: Front) -> None:
+async def test_a_host_for_verification_only_is_not_proxied(front: Front) -> None:
     for host in (SITE, "auth.example.com"):
         answer = await ask(front.app, scope("/public/", [(b"host", host.encode())]))
         assert answer.status == 404
 
 
-async def test_the_portal_has_its_pages_though_no_route_answers_for_it(fronts: Build) -> None:
+async def test_the_portal_serves_its_pages_without_a_route(fronts: Build) -> None:
     front = await verifying(fronts, routes=[{"host": SITE}])
     lines = [(b"host", b"auth.example.com")]
     assert (await ask(front.app, scope("/.doorward/login", lines))).status == 200
@@ -443,13 +441,13 @@ async def test_wrong_passwords_by_basic_are_counted_as_for_proxied_requests(
     assert elsewhere.status == 200
 
 
-async def test_without_the_setting_there_is_no_endpoint(fronts: Build) -> None:
+async def test_without_the_setting_the_endpoints_do_not_exist(fronts: Build) -> None:
     front = await fronts(trusted_proxies=["10.0.0.0/8"])
     for endpoint in ENDPOINTS:
         assert (await verify(front, endpoint, target="/")).status in (404, 421)
 
 
-async def test_metrics_and_the_log_tell_of_the_request_that_was_asked_about(
+async def test_metrics_and_log_describe_the_verified_request(
     fronts: Build, capfd: pytest.CaptureFixture[str]
 ) -> None:
     output.cache_clear()  # a copy of the original standard error
@@ -468,7 +466,7 @@ async def test_metrics_and_the_log_tell_of_the_request_that_was_asked_about(
     assert told == [("verified", *asked, "alice"), ("refused", *asked, "")]
 
 
-def test_every_front_proxy_has_an_endpoint_in_these_tests() -> None:
+def test_every_front_proxy_is_tested() -> None:
     """A new front proxy cannot escape these tests."""
     names = {f"/{front.name}" for front in (*FRONT_PROXIES, ENVOY)}
     assert set(ENDPOINTS) == names | {""}

@@ -64,19 +64,21 @@ ANSWERS = (PAGE, CHUNKED, UNCHANGED)
 
 @each_reader
 @pytest.mark.parametrize("text", [*REQUESTS, BY_NGINX], ids=lambda text: text[:20].decode())
-def test_what_browsers_programs_and_proxies_send_is_taken(reader: Heads, text: bytes) -> None:
+def test_request_heads_of_common_clients_are_accepted(reader: Heads, text: bytes) -> None:
     assert compare_requests([reader], Given(text))
 
 
 @each_reader
 @pytest.mark.parametrize("private", [False, True])
 @pytest.mark.parametrize("text", ANSWERS, ids=lambda text: text[:12].decode())
-def test_what_applications_answer_is_taken(reader: Heads, text: bytes, private: bool) -> None:
+def test_response_heads_of_common_applications_are_accepted(
+    reader: Heads, text: bytes, private: bool
+) -> None:
     assert compare_answers([reader], Given(text), private)
 
 
 @each_reader
-def test_a_request_head_says_what_the_gate_asks_without_another_look(reader: Heads) -> None:
+def test_a_request_head_has_all_facts_that_the_gate_needs(reader: Heads) -> None:
     head = reader.read_request(FIREFOX)
     assert (head.method, head.target) == (b"GET", b"/wiki/Main_Page?action=edit")
     assert (head.host, head.hosts) == (b"wiki.example.com", (b"wiki.example.com",))
@@ -94,7 +96,7 @@ def test_a_request_head_says_what_the_gate_asks_without_another_look(reader: Hea
 
 
 @each_reader
-def test_a_private_answer_is_told_apart_from_one_for_everybody(reader: Heads) -> None:
+def test_private_and_public_answers_are_rewritten_differently(reader: Heads) -> None:
     public, private = reader.read_answer(PAGE), reader.read_answer(PAGE, 0, True)
     assert b"\r\nCache-Control: public, max-age=60\r\n" in public.passing_text
     assert public.cache_control is None
@@ -108,7 +110,7 @@ def test_a_private_answer_is_told_apart_from_one_for_everybody(reader: Heads) ->
 
 @each_reader
 @pytest.mark.parametrize("text", [*REQUESTS, BY_NGINX, *ANSWERS], ids=lambda text: text[:20])
-def test_a_head_that_is_cut_anywhere_is_none(reader: Heads, text: bytes) -> None:
+def test_an_incomplete_head_is_not_accepted(reader: Heads, text: bytes) -> None:
     for size in range(len(text)):
         assert reader.read_request(text[:size]) is None
         assert reader.read_answer(text[:size]) is None
@@ -181,7 +183,7 @@ def test_an_odd_answer_is_left_to_llhttp(reader: Heads, text: bytes) -> None:
 
 @each_reader
 @pytest.mark.parametrize("text", corpus("requests_refused.txt"), ids=ascii)
-def test_no_request_that_is_refused_is_taken_for_another(reader: Heads, text: bytes) -> None:
+def test_a_refused_request_is_never_read_differently(reader: Heads, text: bytes) -> None:
     """The gate refuses some of them, llhttp the others."""
     if compare_requests([reader], Given(text)):
         assert not re.search(rb"\x00|\r[^\n]|\n ", text)
@@ -189,13 +191,13 @@ def test_no_request_that_is_refused_is_taken_for_another(reader: Heads, text: by
 
 @each_reader
 @pytest.mark.parametrize("text", corpus("broken_answers.txt"), ids=ascii)
-def test_no_broken_answer_is_taken(reader: Heads, text: bytes) -> None:
+def test_a_broken_answer_is_never_accepted(reader: Heads, text: bytes) -> None:
     assert not compare_answers([reader], Given(text), private=False)
 
 
 @each_reader
 @pytest.mark.parametrize("name", corpus("identity_headers.txt"), ids=ascii)
-def test_a_name_that_says_who_somebody_is_never_goes_on(reader: Heads, name: bytes) -> None:
+def test_an_identity_header_is_never_forwarded(reader: Heads, name: bytes) -> None:
     for spelled in (name, name.lower(), name.upper()):
         text = CURL[:-2] + spelled + b": root\r\n\r\n"
         if compare_requests([reader], Given(text)):
@@ -204,7 +206,7 @@ def test_a_name_that_says_who_somebody_is_never_goes_on(reader: Heads, name: byt
             assert name == b"Proxy-Connection"
 
 
-def test_every_byte_means_the_same_to_all_readers_wherever_it_stands() -> None:
+def test_all_readers_agree_on_every_byte_in_every_place() -> None:
     for byte in range(256):
         for place in (b"/%b", b"GE%bT", b"a%b:", b": %b", b": a%bb", b"1.1%b", b"GET %b"):
             put = place % bytes((byte,))
@@ -220,7 +222,7 @@ def test_every_byte_means_the_same_to_all_readers_wherever_it_stands() -> None:
 
 
 @pytest.mark.parametrize("byte", range(256))
-def test_a_target_holds_the_bytes_that_the_gate_lets_pass(byte: int) -> None:
+def test_a_target_accepts_the_same_bytes_as_the_gate(byte: int) -> None:
     try:
         check_target(b"/" + bytes((byte,)))
     except BadPath:
@@ -230,7 +232,7 @@ def test_a_target_holds_the_bytes_that_the_gate_lets_pass(byte: int) -> None:
 
 
 @each_reader
-def test_heads_within_the_limits_are_taken_and_others_are_not(reader: Heads) -> None:
+def test_heads_are_accepted_up_to_the_limits(reader: Heads) -> None:
     read: Any = reader.read_request
     target = CURL.index(b" HTTP") - 4
     assert read(CURL, 0, len(CURL), target, 3) is not None
@@ -249,7 +251,7 @@ def test_heads_within_the_limits_are_taken_and_others_are_not(reader: Heads) -> 
         assert (read(text, 0, 1 << 40) is not None) is is_taken
 
 
-def test_names_that_clients_make_up_fill_no_memory() -> None:
+def test_the_cache_of_header_names_is_bounded() -> None:
     asked: list[bytes] = []
 
     def action(name: bytes) -> int:
@@ -266,7 +268,7 @@ def test_names_that_clients_make_up_fill_no_memory() -> None:
     assert asked[0] == b"usual" and asked.count(b"usual") == 1
 
 
-def test_lines_that_clients_make_up_fill_no_memory() -> None:
+def test_the_cache_of_header_lines_is_bounded() -> None:
     reader = Heads.of("python")
     lines = reader.read_request.__self__._lines
     for number in range(4 * _heads_py._KNOWN):
@@ -286,7 +288,7 @@ def test_lines_that_clients_make_up_fill_no_memory() -> None:
     assert len(statuses) <= _heads_py._KNOWN
 
 
-def test_lines_are_kept_only_of_names_that_say_no_secret() -> None:
+def test_only_lines_without_secrets_are_cached() -> None:
     """Nor of names that could identify a user: those are not usual names."""
     plain = (head_tables.PASS, head_tables.HOST, head_tables.CONNECTION, head_tables.TE)
     forwarded = range(head_tables.FORWARDED, head_tables.FORWARDED_PREFIX + 1)
@@ -299,7 +301,7 @@ def test_lines_are_kept_only_of_names_that_say_no_secret() -> None:
 
 
 @each_reader
-def test_lines_that_came_before_contradict_others_as_new_ones_do(reader: Heads) -> None:
+def test_cached_lines_conflict_as_new_ones_do(reader: Heads) -> None:
     for one, two in (
         (b"User-Agent: a", b"User-Agent: a"),
         (b"User-Agent: a", b"user-agent: b"),
@@ -317,7 +319,7 @@ def test_lines_that_came_before_contradict_others_as_new_ones_do(reader: Heads) 
 
 
 @each_reader
-def test_cache_control_keeps_its_order_whatever_came_before(reader: Heads) -> None:
+def test_cache_control_keeps_its_order_with_cached_lines(reader: Heads) -> None:
     long = b"max-age=1, " + b"a" * 300
     for values in ((b"no-store", long), (long, b"no-store"), (b"no-store", b"no-store")):
         lines = b"".join([b"Cache-Control: %b\r\n" % value for value in values])
@@ -326,7 +328,7 @@ def test_cache_control_keeps_its_order_whatever_came_before(reader: Heads) -> No
             assert head.cache_control == b",".join(values)
 
 
-def test_every_name_that_the_gate_reads_is_taken_by_the_reader_or_unusual() -> None:
+def test_every_header_action_of_the_reader_is_known() -> None:
     """Any other header action is left to llhttp and `scan`."""
     for name in (*header_names.USUAL_REQUEST_NAMES, b"x-a"):
         assert heads.request_action(name) in range(head_tables.FORWARDED_PREFIX + 1)
@@ -335,13 +337,13 @@ def test_every_name_that_the_gate_reads_is_taken_by_the_reader_or_unusual() -> N
         assert heads.request_action(name) == head_tables.ONCE + heads.SINGLE.index(name)
 
 
-def test_usual_names_are_whole() -> None:
+def test_usual_names_are_well_formed() -> None:
     for name in (*header_names.USUAL_REQUEST_NAMES, *header_names.USUAL_ANSWER_NAMES):
         assert all(name.split(b"-")), name
 
 
 @each_reader
-def test_a_target_is_usual_by_the_same_table(reader: Heads) -> None:
+def test_all_readers_agree_on_usual_targets(reader: Heads) -> None:
     pieces = [b"/", b"a", b".", b"~", b"%2e", b";", b"?", b"!"]
     rests = [b"".join(each) for size in range(6) for each in product(pieces, repeat=size)]
     rests += [before + bytes((byte,)) for before in (b"", b"a", b"a?") for byte in TARGET_BYTES]
@@ -352,11 +354,11 @@ def test_a_target_is_usual_by_the_same_table(reader: Heads) -> None:
         assert head.has_usual_target is is_usual_target(target), target
 
 
-def test_the_variables_that_choose_the_reader_are_known() -> None:
+def test_the_variables_that_choose_the_reader_cause_no_warning() -> None:
     environ = {heads.PURE_PYTHON: "1", "DOORWARD_EXTENSION": "required"}
     assert not read_environment(environ).warnings
 
 
-def test_the_reader_in_python_runs_where_it_is_asked_for() -> None:
+def test_the_python_reader_runs_if_requested() -> None:
     assert READERS[0].module.DESCRIPTION == "python (as DOORWARD_PURE_PYTHON asks)"
     assert READERS[0].module.RUNS == "python"

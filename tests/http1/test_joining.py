@@ -48,14 +48,14 @@ def test_few_bytes_are_joined_with_the_head(size: int, head: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [JOINED_BYTES + 1, PART_BYTES])
-def test_more_are_written_in_the_same_call_without_a_copy(size: int) -> None:
+def test_larger_bodies_are_written_in_one_call_without_a_copy(size: int) -> None:
     transport = Writes()
     write_with_head(transport, b"head", bytes(size))
     assert transport.sizes == [[4, size]]
 
 
 @pytest.mark.parametrize("size", [PART_BYTES + 1, READ_BYTES - 1, READ_BYTES, 1024 * 1024])
-def test_many_are_cut_into_equal_parts(size: int) -> None:
+def test_large_bodies_are_split_into_equal_parts(size: int) -> None:
     transport = Writes()
     write_with_head(transport, b"head", bytes(size))
     first, *rest = transport.sizes
@@ -64,7 +64,7 @@ def test_many_are_cut_into_equal_parts(size: int) -> None:
     assert max(parts) - min(parts) < len(parts)
 
 
-def test_nothing_is_not_written() -> None:
+def test_empty_bytes_are_not_written() -> None:
     transport = Writes()
     write_with_head(transport, b"", b"")
     assert not transport.sizes

@@ -12,7 +12,7 @@ def head(target: bytes = b"/", more: bytes = b"") -> RequestHead:
     return found
 
 
-def test_what_comes_once_only_is_not_kept() -> None:
+def test_a_request_seen_once_is_not_cached() -> None:
     known = KnownRequests()
     known.note(head())
     assert known.find(head().text) is None
@@ -23,7 +23,7 @@ def test_what_comes_once_only_is_not_kept() -> None:
     assert known.find(head().text) is None
 
 
-def test_what_is_kept_is_bounded() -> None:
+def test_the_cache_is_bounded() -> None:
     """As for CVE-2023-30798: any number of new targets must not fill memory."""
     known = KnownRequests()
     for number in range(LIMIT + 10):

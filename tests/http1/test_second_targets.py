@@ -101,7 +101,9 @@ async def test_a_second_target_is_judged_as_a_write_there(
 
 
 @every_header
-async def test_administrators_may_and_nobody_is_asked_to_log_in(dav: Front, name: str) -> None:
+async def test_an_administrator_is_allowed_and_an_anonymous_client_gets_401(
+    dav: Front, name: str
+) -> None:
     line = naming(name, HERE + "/dav/secret/plan.txt")
     admin = dav.cookie(await dav.opened("root", groups=["admins"]))
     assert (await dav.get("/dav/a.txt", admin, line, method="COPY")).status == 200
@@ -111,7 +113,9 @@ async def test_administrators_may_and_nobody_is_asked_to_log_in(dav: Front, name
 
 
 @every_header
-async def test_every_method_counts_and_so_does_every_repetition(dav: Front, name: str) -> None:
+async def test_a_second_target_is_checked_for_every_method_and_repetition(
+    dav: Front, name: str
+) -> None:
     cookie = dav.cookie(await dav.opened())
     secret, plain = naming(name, "/dav/secret/x"), naming(name, "/dav/x")
     for method in ("GET", "POST", "MOVE", "COPY", "LOCK", "PUT", "BREW"):
@@ -129,7 +133,7 @@ async def test_lock_tokens_alone_name_no_target(dav: Front) -> None:
         assert (await dav.get("/dav/a", cookie, (b"if", value), method="PUT")).status == 400
 
 
-async def test_nobody_has_the_rules_asked_about_thousands_of_targets(dav: Front) -> None:
+async def test_the_number_of_second_targets_is_limited(dav: Front) -> None:
     cookie = dav.cookie(await dav.opened())
     for count, status in ((TARGETS_LIMIT, 200), (TARGETS_LIMIT + 1, 400), (2000, 400)):
         line = (b"if", b"</dav/a> (<t>) " * count)
@@ -166,7 +170,7 @@ async def test_a_stripped_path_is_stripped_from_second_targets_too(
 
 
 @pytest.mark.parametrize("url", ["/dav//evil.test/x", HERE + "/dav//x"])
-async def test_what_is_left_of_a_second_target_is_no_host(
+async def test_a_stripped_second_target_cannot_become_a_host(
     fronts: Build, origin: Origin, url: str
 ) -> None:
     routes = [{"path": "/dav", "upstream": origin.url, "rewrite": {"strip_path": True}}]
@@ -191,9 +195,7 @@ texts = st.text('<>()[]"/ab:. WNot', max_size=40).map(str.encode)
 
 
 @given(texts, st.sampled_from(sorted(READERS)))
-def test_whatever_is_said_is_read_or_refused_and_read_again_the_same(
-    value: bytes, name: bytes
-) -> None:
+def test_any_value_is_parsed_stably_or_refused(value: bytes, name: bytes) -> None:
     try:
         found = read_second_targets(((name, value),))
     except (BadTarget, ForeignTarget):
@@ -204,7 +206,7 @@ def test_whatever_is_said_is_read_or_refused_and_read_again_the_same(
     assert all(one.site in (None, ("http", "b.test")) for one in again)
 
 
-def test_a_url_and_a_path_are_read() -> None:
+def test_urls_and_paths_are_parsed() -> None:
     assert read_second_targets(((b"destination", b" http://A.test:81/b?c "),)) == [
         SecondTarget(("http", "a.test:81"), b"/b?c")
     ]
