@@ -93,7 +93,7 @@ def test_the_curl_lines_it_prints_work(running: Demo) -> None:
     assert refused < logged_in < greeted < added
 
 
-def test_a_browser_is_led_through_the_login_to_the_guest_book(running: Demo) -> None:
+def test_a_browser_logs_in_and_reaches_the_guest_book(running: Demo) -> None:
     with running.client(headers=BROWSER, follow_redirects=True) as browser:
         page = browser.get("/")
         assert page.url.path == "/.doorward/login"
@@ -106,7 +106,7 @@ def test_a_browser_is_led_through_the_login_to_the_guest_book(running: Demo) -> 
         assert browser.get("/").url.path == "/.doorward/login"
 
 
-def test_the_account_and_the_administration_are_where_it_says(running: Demo) -> None:
+def test_the_printed_account_and_administration_addresses_work(running: Demo) -> None:
     with running.client(headers=BROWSER, follow_redirects=True) as browser:
         browser.post(running.address + "/.doorward/login", data=running.login())
         for name in ("account", "administration"):  # the latter requires a fresh factor first
@@ -114,7 +114,7 @@ def test_the_account_and_the_administration_are_where_it_says(running: Demo) -> 
             assert page.status_code == 200 and page.url.path != "/.doorward/login", name
 
 
-def test_it_shows_in_front_of_an_application_of_ones_own(tmp_path: Path) -> None:
+def test_it_can_run_in_front_of_another_application(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "doorward.cli.guestbook", "--port", "0", "--with-parent"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

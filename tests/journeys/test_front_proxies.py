@@ -125,7 +125,7 @@ def only(head: bytes, name: bytes) -> bytes:
     return value
 
 
-def test_a_login_leads_to_the_application_which_sees_who_where_and_how(front: Front) -> None:
+def test_after_a_login_the_application_sees_user_client_and_scheme(front: Front) -> None:
     assert front.ask("/").status == 401
     assert front.ask("/wiki?x=1", front.login()).status == 200
     head = front.origin.heads[-1]
@@ -177,7 +177,7 @@ def test_a_host_in_another_header_opens_nothing(front: Front, line: str) -> None
     assert len(front.origin.heads) == sent
 
 
-def test_the_host_that_a_client_asks_for_is_the_host_that_is_decided_on(front: Front) -> None:
+def test_the_decision_is_for_the_requested_host(front: Front) -> None:
     """A proxy that only serves one host may refuse it, but must never open that host."""
     sent = len(front.origin.heads)
     front.ask("/", f"X-Forwarded-Host: {HOST}", f"Forwarded: host={HOST}", host="public.test")
@@ -222,7 +222,7 @@ def test_an_event_stream_is_passed_on_event_by_event(front: Front) -> None:
 # Traefik
 
 
-def test_the_files_for_traefik_hang_together() -> None:
+def test_the_traefik_files_are_consistent() -> None:
     static = yaml.safe_load((EXAMPLES / "traefik.yaml").read_text())
     dynamic = yaml.safe_load((EXAMPLES / "traefik-doorward.yaml").read_text())
     (entry,) = static["entryPoints"]

@@ -80,21 +80,21 @@ def listen_of(server: Any) -> str:
     return f"127.0.0.1:{server.server_address[1]}"
 
 
-def test_a_ready_one_is_ok(tmp_path: Path) -> None:
+def test_a_ready_server_is_ok(tmp_path: Path) -> None:
     with answering(200, b'{"status": "ready"}') as server:
         file = configured(tmp_path, admin_listen=listen_of(server))
         assert health(file) == (0, "ok", "")
         assert set(server.asked) == {"/readyz"}
 
 
-def test_one_that_is_not_ready_says_why(tmp_path: Path) -> None:
+def test_an_unready_server_is_reported_with_the_reason(tmp_path: Path) -> None:
     with answering(503, b'{"reason": "The database does not answer."}') as server:
         file = configured(tmp_path, admin_listen=listen_of(server))
         assert health(file) == (1, "", "not ready: The database does not answer.")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"reason":'])
-def test_an_answer_of_somebody_else_is_not_ready(tmp_path: Path, body: bytes) -> None:
+def test_an_answer_of_another_program_is_not_ready(tmp_path: Path, body: bytes) -> None:
     with answering(500, body) as server:
         file = configured(tmp_path, admin_listen=listen_of(server))
         assert health(file) == (1, "", "not ready: it answered with status 500")
@@ -107,7 +107,7 @@ def test_a_missing_server_is_reported(tmp_path: Path) -> None:
     assert (status, said) == (1, f"nothing answers on {free}: connection refused")
 
 
-def test_somebody_who_never_answers_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_server_that_never_answers_is_reported_late(tmp_path: Path) -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as silent:
         status, _, said = ask(configured(tmp_path, admin_listen=listen_of(silent)))
     assert status == 1 and said.endswith(LATE)

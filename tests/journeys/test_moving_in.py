@@ -89,7 +89,7 @@ def test_users_of_authelia_log_in_and_their_hashes_become_ours(
             assert live.get("/", live.login(name, password)).status == 200
 
 
-def test_keys_are_changed_and_a_lost_one_is_named_with_whom_it_locks_out(
+def test_keys_are_rotated_and_a_lost_one_is_reported_with_its_users(
     tmp_path: Path, origin: Origin
 ) -> None:
     old, new = key_file(tmp_path, "old.key"), key_file(tmp_path, "new.key")

@@ -210,7 +210,7 @@ def alice(diaries: Calendars) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize("forgery", FORGERIES, ids=str)
-def test_a_header_of_the_client_makes_nobody_of_alice_but_alice(
+def test_a_forged_header_cannot_change_the_user(
     alice: httpx.Client, forgery: list[tuple[str, str]]
 ) -> None:
     assert propfind(alice, "/bob/diary/", *forgery).status_code == 403
@@ -218,9 +218,7 @@ def test_a_header_of_the_client_makes_nobody_of_alice_but_alice(
 
 
 @pytest.mark.parametrize("forgery", FORGERIES, ids=str)
-def test_a_header_of_the_client_makes_nobody_somebody(
-    diaries: Calendars, forgery: list[tuple[str, str]]
-) -> None:
+def test_a_forged_header_cannot_log_in(diaries: Calendars, forgery: list[tuple[str, str]]) -> None:
     with diaries.visitor() as stranger:
         assert propfind(stranger, "/bob/diary/", *forgery).status_code == 401
 
@@ -268,9 +266,7 @@ while True:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_the_script_of_the_example_leaves_neither_program_behind(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_the_example_script_stops_both_programs(tmp_path: Path, number: signal.Signals) -> None:
     """Only the script gets the signal, as from a service manager; both programs are stand-ins."""
     for name in ("doorward", "python3"):
         program = tmp_path / name

@@ -201,7 +201,7 @@ def test_an_assertion_that_doorward_would_sign_is_accepted(house: House) -> None
     assert (answer.status_code, answer.text.strip()) == (200, "root")
 
 
-def test_a_request_that_came_around_doorward_is_refused(house: House) -> None:
+def test_a_request_that_bypasses_doorward_is_refused(house: House) -> None:
     assert house.ask().status_code == 401
     assert house.ask(REMOTE_USER="root", cookie=house.live.login()[8:]).status_code == 401
 
@@ -268,7 +268,7 @@ def test_a_new_key_is_fetched(house: House) -> None:
     raise AssertionError("the new key was never believed")
 
 
-def test_the_readme_names_each_and_each_is_run() -> None:
+def test_the_readme_lists_every_example() -> None:
     text = (EXAMPLES / "README.md").read_text()
     for path in EXAMPLES.iterdir():
         assert path.name == "README.md" or f"({path.name})" in text, path.name

@@ -93,7 +93,7 @@ def test_close_codes_and_reasons_pass_both_ways(
     until(lambda: (code, "so I wish") in application.ends[ended:])
 
 
-def test_an_abrupt_end_of_either_side_is_one_for_the_other(
+def test_an_abrupt_end_of_one_side_is_abrupt_for_the_other(
     live: Live, application: Application, cookie: str
 ) -> None:
     with visit(live, cookie, "/abrupt") as socket, pytest.raises(ConnectionClosed):
@@ -105,7 +105,7 @@ def test_an_abrupt_end_of_either_side_is_one_for_the_other(
         until(lambda: 1006 in (code for code, _ in application.ends[ended:]))
 
 
-def test_a_message_that_is_cut_in_the_middle_is_none(
+def test_an_incomplete_message_is_not_delivered(
     live: Live, application: Application, cookie: str
 ) -> None:
     ended = len(application.ends)

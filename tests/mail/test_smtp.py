@@ -78,7 +78,7 @@ async def test_an_address_cannot_add_a_header(serve: Serve, address: str) -> Non
     assert not sink.mails
 
 
-async def test_starttls_encrypts_before_anything_is_said(
+async def test_starttls_encrypts_before_a_mail_is_sent(
     serve: Serve, certificate: Certificate
 ) -> None:
     sink = await serve(starttls=certificate.server)
@@ -138,7 +138,7 @@ async def test_a_mail_that_is_refused_is_a_refusal_and_a_line_in_the_log(
     assert "123-456" not in logged and "hidden" not in logged
 
 
-async def test_no_server_is_a_refusal(serve: Serve) -> None:
+async def test_an_unreachable_server_is_a_refusal(serve: Serve) -> None:
     sink = await serve()
     with pytest.raises(MailFailed):
         await send(mailer(replace(sink, port=1)))
@@ -161,7 +161,7 @@ URLS = [
 
 
 @pytest.mark.parametrize(("url", "server"), URLS)
-def test_what_a_url_says_of_encryption(url: str, server: SmtpServer) -> None:
+def test_a_url_selects_the_encryption(url: str, server: SmtpServer) -> None:
     assert SmtpServer.of(url) == server
 
 

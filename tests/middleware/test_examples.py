@@ -33,7 +33,7 @@ class Example(Live):
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
-def test_it_knows_who_is_asking(tmp_path: Path, name: str) -> None:
+def test_it_shows_the_logged_in_user(tmp_path: Path, name: str) -> None:
     with Example(tmp_path, name) as live:
         assert live.get("/").status == 401
         live.add_user("alice", "--group", "staff")

@@ -164,7 +164,7 @@ async def test_identity_is_told_by_headers_and_by_state(house: House) -> None:
     assert opened.token not in repr(scope)
 
 
-async def test_a_client_cannot_say_who_it_is_by_state(house: House) -> None:
+async def test_a_client_cannot_set_the_identity_in_state(house: House) -> None:
     talk = Conversation(scope("/public/x", HOST) | {"state": {"doorward": "root"}})
     await house.app(talk.scope, talk.receive, talk.send)  # type: ignore[arg-type]
     assert house.inner.scopes[-1]["state"]["doorward"] is None
@@ -233,7 +233,7 @@ async def test_work_after_the_answer_is_done(house: House) -> None:
     assert done
 
 
-async def test_an_application_that_fails_is_the_servers_to_answer_for(house: House) -> None:
+async def test_an_exception_in_the_application_reaches_the_server(house: House) -> None:
     async def script(scope: Message, receive: Any, send: Any) -> None:
         raise ZeroDivisionError
 
@@ -288,7 +288,7 @@ async def test_a_websocket_passes_and_is_closed_with_its_session(house: House) -
     assert (talk.said[-1]["type"], talk.said[-1]["code"]) == ("websocket.close", 1008)
 
 
-async def test_a_websocket_says_why_it_ends_where_its_route_asks_for_it(tmp_path: Path) -> None:
+async def test_a_websocket_is_closed_with_a_reason_if_its_route_enables_it(tmp_path: Path) -> None:
     route = {"close_websockets": True, "session_expires": True}
     values = VALUES | {"data_dir": str(tmp_path), "routes": [route]}
     settings, inner = settings_in_process(values, tmp_path), Inner()
@@ -316,7 +316,7 @@ async def test_a_websocket_that_its_client_closes_ends_the_application(house: Ho
 
 
 @pytest.mark.parametrize("lines", [[], [(b"origin", b"https://evil.example")]])
-async def test_a_websocket_of_nobody_or_of_another_site_is_refused(
+async def test_a_websocket_without_a_session_or_of_another_site_is_refused(
     house: House, lines: list[Header]
 ) -> None:
     _, cookie = await house.opened()
@@ -345,7 +345,7 @@ async def test_the_application_starts_after_and_stops_before_doorward(tmp_path: 
     assert app._gate.gateway is None
 
 
-async def test_an_application_without_a_lifespan_has_ours(tmp_path: Path) -> None:
+async def test_an_application_without_lifespan_support_can_start(tmp_path: Path) -> None:
     async def inner(scope: Message, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
 

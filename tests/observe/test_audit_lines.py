@@ -77,7 +77,7 @@ def test_the_filter_matches_nothing_else(event: Event) -> None:
 
 
 @given(st.text(), st.sampled_from(['", "address": "203.0.113.1", "outcome": "refused", ', "\n"]))
-def test_no_name_can_put_somebody_elses_address_there(text: str, attack: str) -> None:
+def test_a_user_name_cannot_forge_an_address(text: str, attack: str) -> None:
     name = f"{text}{attack}{format_line(Record(1, replace(EVENT, address='203.0.113.1')))}"
     line = format_line(Record(1, replace(EVENT, subject=name, actor=name)))
     assert banned(line) == "192.0.2.1"
@@ -102,7 +102,7 @@ def test_a_file_is_appended_to_made_private_and_may_be_rotated(tmp_path: Path) -
     ]
 
 
-def test_no_file_is_no_sink_and_standard_output_is_one(capfd: pytest.CaptureFixture[str]) -> None:
+def test_lines_go_to_standard_output_if_configured(capfd: pytest.CaptureFixture[str]) -> None:
     assert open_sink(None) is None
     tell = open_sink("stdout")
     assert tell is not None
@@ -158,7 +158,7 @@ def test_a_short_write_leaves_no_half_of_a_line(tmp_path: Path) -> None:
     assert [json.loads(line)["number"] for line in file.read_text().splitlines()] == [1, 3]
 
 
-def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_without_a_reader_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(pipe := tmp_path / "pipe")
     channel = Channel(FileSink(pipe))
     write_to(channel)(Record(1, EVENT))

@@ -41,7 +41,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("by_thread", [False, True])
-def test_what_cannot_be_written_is_counted_and_told_once_it_can(by_thread: bool) -> None:
+def test_lost_lines_are_counted_and_reported_after_recovery(by_thread: bool) -> None:
     disk, told = Disk(), list[object]()
     channel = Channel(disk, told.append, told.append)
 
@@ -80,7 +80,7 @@ def test_lines_that_are_put_are_written_before_the_end() -> None:
     assert disk.lines == [b"%d\n" % number for number in range(1000)]
 
 
-def test_a_pipe_that_nobody_reads_holds_up_nobody() -> None:
+def test_a_full_pipe_does_not_block_the_caller() -> None:
     with pipe() as (reading, writing):
         told: list[int] = []
         channel = Channel(Descriptor(writing), when_back=told.append, most=100)
@@ -115,7 +115,7 @@ def test_a_process_without_a_thread_does_not_wait_either() -> None:
 
 
 @pytest.mark.parametrize("by_thread", [False, True])
-def test_a_reader_that_left_and_a_closed_file_are_no_failure_of_whoever_writes(
+def test_a_closed_reader_or_file_raises_no_error(
     by_thread: bool,
 ) -> None:
     reading, writing = os.pipe()

@@ -70,7 +70,7 @@ class Both:
 
 
 @given(texts, values)
-def test_both_formats_say_what_the_library_of_prometheus_says(text: str, value: float) -> None:
+def test_both_formats_match_the_prometheus_library(text: str, value: float) -> None:
     both, registry = Both(), CollectorRegistry(auto_describe=False)
     both.add(text, value)
     registry.register(both)
@@ -81,7 +81,7 @@ def test_both_formats_say_what_the_library_of_prometheus_says(text: str, value: 
     assert list(read_openmetrics(strict)) == list(read_openmetrics(theirs))
 
 
-def test_the_text_is_what_prometheus_documents() -> None:
+def test_the_text_has_the_documented_format() -> None:
     requests = Family("doorward_requests", COUNTER, "Requests.", ("route", "by"))
     requests.add(('a"\\\n', "x"), 3)
     plain = render([requests], PLAIN).decode()

@@ -115,7 +115,7 @@ def test_a_request_is_a_line_with_everything_in_it() -> None:
     assert [key[0] for key in counters.totals()].count(REQUESTS) == 1
 
 
-def test_of_a_session_it_tells_the_user_and_the_public_id() -> None:
+def test_a_session_is_logged_with_its_user_and_public_id() -> None:
     user = User(1, "id", "database", "alice", None, (), (), (), False, True, False, False, 0.0)
     session = Session(
         1, "public-id", user, 0, 0.0, 0.0, None, 1e12, False, "", "", "", "page", FULL
@@ -127,7 +127,7 @@ def test_of_a_session_it_tells_the_user_and_the_public_id() -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "console"])
-def test_hostile_characters_do_nothing(format: Format) -> None:
+def test_hostile_characters_are_escaped(format: Format) -> None:
     stream = Written()
     raw = HOSTILE.encode()
     request = UnreadRequest("", raw, b"/" + raw, HOSTILE, HOSTILE)

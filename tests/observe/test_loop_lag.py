@@ -71,7 +71,7 @@ def test_a_timer_that_fires_too_early_is_not_late() -> None:
     assert sum(lag.totals().values()) == 1
 
 
-async def test_the_timer_measures_what_the_clock_says() -> None:
+async def test_the_timer_measures_by_the_given_clock() -> None:
     clock, counters = FixedClock(), Counters()
     lag = LoopLag(clock)
     with lag.measuring(counters):

@@ -117,7 +117,7 @@ async def test_logins_and_lockouts_are_counted() -> None:
     }
 
 
-def test_counting_goes_by_words_that_are_the_same_objects() -> None:
+def test_counter_keys_are_reused_objects() -> None:
     assert (
         refusal_outcome("forbidden")
         is refusal_outcome("forbidden")
@@ -203,7 +203,7 @@ async def test_the_longest_lag_of_all_processes_is_reported(tmp_path: Path) -> N
     one.close()
 
 
-async def test_what_the_dead_counted_stays_and_what_they_held_does_not(tmp_path: Path) -> None:
+async def test_counters_of_dead_processes_stay_and_gauges_do_not(tmp_path: Path) -> None:
     folder = clear_counters(tmp_path)
     one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
     counted(one, 3, 1)
@@ -234,7 +234,7 @@ async def test_a_process_that_is_stuck_is_not_waited_for(
     two.close()
 
 
-def test_a_file_that_was_being_written_tells_what_was_there_before(tmp_path: Path) -> None:
+def test_a_torn_write_leaves_the_previous_numbers(tmp_path: Path) -> None:
     shared = Shared(clear_counters(tmp_path))
     shared.write({(RETRIES, 0): 1}, {}, {})
     shared.write({(RETRIES, 0): 2}, {}, {})
