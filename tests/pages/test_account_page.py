@@ -75,7 +75,7 @@ async def test_a_client_without_a_session_is_led_to_the_login_and_back(
         assert (await program.get(f"{ACCOUNT}{path}")).status_code == 401
 
 
-async def test_a_half_done_login_opens_nothing(home: House) -> None:
+async def test_a_pending_session_is_refused(home: House) -> None:
     """CVE-2026-32246: a pending login was accepted by another endpoint."""
     pending = await home.opened(level=PENDING)
     async with home.browser(cookie=home.cookie(pending)) as browser:
@@ -129,7 +129,7 @@ async def test_sessions_are_listed_with_device_address_and_times(
     assert page.headers["cache-control"] == "no-store"
 
 
-async def test_of_very_many_sessions_the_newest_are_listed_and_this_one(
+async def test_only_the_newest_sessions_and_this_one_are_listed(
     home: House, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("doorward.pages.account.LISTED", 2)
@@ -161,9 +161,7 @@ async def test_a_device_is_named_and_a_hostile_one_is_harmless(
     assert "<script>alert" not in page.text and "&lt;script&gt;alert" in page.text
 
 
-async def test_one_session_is_ended_and_dies_at_once(
-    home: House, browser: httpx.AsyncClient
-) -> None:
+async def test_a_session_can_be_ended_at_once(home: House, browser: httpx.AsyncClient) -> None:
     opened = await home.opened()
     done = await post(browser, f"{ACCOUNT}/sessions", end=opened.session.id)
     assert done.headers["location"] == f"{ACCOUNT}?done=ended"
@@ -289,7 +287,7 @@ async def test_guesses_at_the_password_there_are_counted_like_those_at_the_login
     assert "<svg" not in locked.text
 
 
-async def test_a_rule_that_wants_a_factor_leads_here_and_on(
+async def test_a_rule_that_requires_a_factor_leads_to_its_setup_and_back(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     led = await browser.get("/.doorward/second-factor?rd=/strict/x")
@@ -303,7 +301,7 @@ async def test_a_rule_that_wants_a_factor_leads_here_and_on(
     ] == "/strict/x"
 
 
-async def test_no_factor_is_set_up_around_one_that_is_on(
+async def test_setting_up_a_factor_requires_a_code_of_the_other(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     user = await home.accounts.users.get("alice")
@@ -325,7 +323,7 @@ async def test_the_app_is_removed_with_a_code(home: House, browser: httpx.AsyncC
     assert "12 left" not in text_of(await browser.get(ACCOUNT))
 
 
-async def test_new_recovery_codes_void_the_old_ones(
+async def test_new_recovery_codes_invalidate_the_old_ones(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     secret, old = await set_up(home, browser)
@@ -410,7 +408,7 @@ async def test_a_password_is_changed_and_other_sessions_end(
         assert login.status_code == 303
 
 
-def test_the_sentences_say_what_the_core_demands() -> None:
+def test_the_messages_are_those_of_the_core() -> None:
     """Otherwise the core's sentences would be shown untranslated."""
     for name in ("TOO_SHORT", "TOO_LONG", "GUESSABLE", "SAME"):
         assert getattr(credentials, name) == getattr(passwords, name)
@@ -427,7 +425,7 @@ def test_the_sentences_say_what_the_core_demands() -> None:
         (PASSWORD, "x" * 5000, 400, "at most 1,024"),
     ],
 )
-async def test_a_password_that_is_not_changed_says_why(
+async def test_a_refused_password_change_shows_the_reason(
     home: House, browser: httpx.AsyncClient, current: str, new: str, status: int, told: str
 ) -> None:
     page = await post(browser, f"{ACCOUNT}/password", current=current, new=new)
@@ -473,7 +471,7 @@ async def test_a_password_that_has_to_change_is_changed_at_the_login(tmp_path: P
 # Address
 
 
-async def test_an_address_is_changed_by_who_reads_its_mail(
+async def test_a_mailed_code_confirms_a_new_address(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     """As for GHSA-qgqp-xh8r-v73r: an address belongs to a user only after a code sent to it was
@@ -507,7 +505,7 @@ async def test_an_invalid_or_taken_address_is_reported(
 # The loop
 
 
-async def test_a_login_that_does_not_last_is_explained_instead_of_repeated(home: House) -> None:
+async def test_a_login_loop_is_explained(home: House) -> None:
     referer = {"referer": f"http://wiki.test{LOGIN}?rd=/a"}
     async with home.browser() as browser:
         page = await browser.get(f"{LOGIN}?rd=/a", headers=referer)

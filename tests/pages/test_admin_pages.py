@@ -126,7 +126,7 @@ async def test_a_factor_that_is_not_fresh_is_asked_for_first(home: House, path: 
         assert (await browser.get(path)).status_code == 200
 
 
-async def test_a_form_that_was_sent_too_late_is_done_after_the_code(home: House) -> None:
+async def test_a_form_sent_too_late_is_applied_after_the_code(home: House) -> None:
     async with desk(home) as browser:
         form = {"form": await token(browser), "do": "ban"}
         home.clock.now += 301
@@ -149,7 +149,7 @@ async def test_users_without_a_factor_have_to_set_one_up(home: House) -> None:
         assert refused.json()["error"] == "second_factor_required"
 
 
-async def test_a_half_done_login_opens_nothing(home: House) -> None:
+async def test_a_pending_session_is_refused(home: House) -> None:
     """CVE-2026-32246."""
     pending = await home.opened("root", level=PENDING, second_factor_at=home.clock())
     async with home.browser(cookie=home.cookie(pending)) as browser:
@@ -230,7 +230,7 @@ async def test_a_user_is_added_with_a_password_that_is_seen_once(
         ({"login": "x", "display": "d" * 191}, 400, "display name"),
     ],
 )
-async def test_what_cannot_be_a_user_is_told_and_the_form_keeps_what_was_typed(
+async def test_invalid_values_are_reported_and_the_form_keeps_them(
     boss: httpx.AsyncClient, form: dict[str, str], status: int, told: str
 ) -> None:
     page = await post(boss, NEW, do="add", **form)
@@ -245,7 +245,7 @@ async def test_what_cannot_be_a_user_is_told_and_the_form_keeps_what_was_typed(
         ("disable", "enable", (Kind.USER_DISABLED, Kind.USER_ENABLED)),
     ],
 )
-async def test_a_user_is_kept_out_and_let_in_again(
+async def test_a_user_is_banned_or_disabled_and_restored(
     home: House, boss: httpx.AsyncClient, what: str, undone: str, kinds: tuple[Kind, Kind]
 ) -> None:
     session = await home.opened()
@@ -260,7 +260,7 @@ async def test_a_user_is_kept_out_and_let_in_again(
     assert 'role="status"' in page.text
 
 
-async def test_the_banned_have_a_list(home: House, boss: httpx.AsyncClient) -> None:
+async def test_banned_users_are_listed(home: House, boss: httpx.AsyncClient) -> None:
     assert "No users found." in text_of(await boss.get(f"{ADMIN}/banned"))
     await act(home, boss, "alice", do="ban")
     listed = text_of(await boss.get(f"{ADMIN}/banned"))
@@ -295,7 +295,7 @@ async def test_a_password_change_is_demanded_or_a_new_one_made(
         assert (await alice.post(LOGIN, data=form)).status_code == 303
 
 
-async def test_a_factor_is_taken_away(home: House, boss: httpx.AsyncClient) -> None:
+async def test_a_second_factor_is_reset(home: House, boss: httpx.AsyncClient) -> None:
     none = await act(home, boss, "alice", do="reset")
     assert none.status_code == 409 and "no second factor" in text_of(none)
     alice = await user(home)
@@ -350,7 +350,7 @@ ACTS = ["edit", "ban", "disable", "demand", "password", "reset", "end-all", "end
 
 
 @pytest.mark.parametrize("what", ACTS)
-async def test_an_admin_does_nothing_to_admins_and_nobody_to_himself(
+async def test_nobody_can_act_on_themselves_and_admins_not_on_admins(
     home: House, boss: httpx.AsyncClient, root: httpx.AsyncClient, what: str
 ) -> None:
     """CVE-2024-41942: an admin gained privileges by acting on a user with more privileges."""
@@ -379,12 +379,12 @@ async def test_only_a_super_admin_makes_admins(
 
 
 @pytest.mark.parametrize("name", ["x", "B" * 17, "%00", "..%2f..", "B" * 500, "é"])
-async def test_a_user_that_is_not_there_is_not_found(boss: httpx.AsyncClient, name: str) -> None:
+async def test_an_unknown_user_is_a_404(boss: httpx.AsyncClient, name: str) -> None:
     assert (await boss.get(f"{ADMIN}/users/{name}")).status_code == 404
     assert (await post(boss, f"{ADMIN}/users/{name}", do="ban")).status_code == 404
 
 
-async def test_what_no_button_does_changes_nothing(home: House, boss: httpx.AsyncClient) -> None:
+async def test_an_unknown_action_changes_nothing(home: House, boss: httpx.AsyncClient) -> None:
     before = await user(home)
     assert (await act(home, boss, "alice", do="__class__")).status_code == 303
     assert await user(home) == before
@@ -393,7 +393,7 @@ async def test_what_no_button_does_changes_nothing(home: House, boss: httpx.Asyn
 # Lock-outs and records
 
 
-async def test_lock_outs_are_seen_and_lifted(home: House, boss: httpx.AsyncClient) -> None:
+async def test_lock_outs_are_listed_and_lifted(home: House, boss: httpx.AsyncClient) -> None:
     assert "Nobody is locked out." in text_of(await boss.get(LOCKOUTS))
     async with home.browser() as guesser:
         for name in ("alice", "nobody"):
@@ -414,7 +414,7 @@ async def test_lock_outs_are_seen_and_lifted(home: House, boss: httpx.AsyncClien
     assert (await post(boss, LOCKOUTS, do="user", user="nobody")).status_code == 404
 
 
-async def test_codes_that_are_locked_are_seen_and_lifted(
+async def test_lock_outs_of_codes_are_listed_and_lifted(
     home: House, boss: httpx.AsyncClient
 ) -> None:
     alice = await user(home)
@@ -523,7 +523,7 @@ async def test_it_speaks_german(home: House) -> None:
         assert "nur Hauptadministratoren" in refused
 
 
-async def test_a_silent_storage_is_reported(home: House, boss: httpx.AsyncClient) -> None:
+async def test_a_storage_failure_is_reported(home: House, boss: httpx.AsyncClient) -> None:
     assert (await boss.get(ADMIN)).status_code == 200
     home.break_storage()
     for path in PAGES:

@@ -56,7 +56,7 @@ async def test_a_user_saves_changes_and_removes_them(
     assert (await post(browser, PAGE, remove="/mail")).status_code == 303
 
 
-async def test_saving_asks_for_proof_first_and_writes_nothing_typed_into_the_question(
+async def test_saving_asks_for_proof_without_repeating_the_password(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     given = await token(browser, FORM)
@@ -81,7 +81,7 @@ async def test_saving_asks_for_proof_first_and_writes_nothing_typed_into_the_que
 @pytest.mark.parametrize(
     ("account", "password"), [("a:b", "x"), ("", "x"), ("alice", ""), ("alice", "x" * 1025)]
 )
-async def test_what_cannot_be_sent_is_refused_and_the_password_not_repeated(
+async def test_invalid_credentials_are_refused_without_repeating_the_password(
     home: House, browser: httpx.AsyncClient, account: str, password: str
 ) -> None:
     page = await post(browser, FORM, account=account, password=password)
@@ -102,7 +102,7 @@ async def test_another_route_has_no_form(
     assert await home.accounts.credentials.list(await home.accounts.users.get("alice")) == []
 
 
-async def test_nobody_and_no_form_of_another_session_changes_them(
+async def test_changes_need_a_session_and_its_own_form(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     async with home.browser() as stranger:
@@ -112,7 +112,7 @@ async def test_nobody_and_no_form_of_another_session_changes_them(
     assert await found(home) is None
 
 
-async def test_there_is_no_page_where_no_application_has_accounts_of_users(
+async def test_without_per_user_credentials_the_page_does_not_exist(
     tmp_path: Path,
 ) -> None:
     async with house(tmp_path) as home:

@@ -32,7 +32,7 @@ async def test_it_is_served_in_the_language_that_the_browser_asks_for(home: Hous
         assert (await browser.post("/.doorward/session.js")).status_code == 405
 
 
-async def test_an_owners_words_cannot_end_the_scripts_text(tmp_path: Path) -> None:
+async def test_a_translation_cannot_break_out_of_its_string(tmp_path: Path) -> None:
     """A translation with quotes or line breaks stays within its string."""
     folder = tmp_path / "words"
     folder.mkdir()

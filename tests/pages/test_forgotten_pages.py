@@ -89,7 +89,7 @@ async def test_a_link_sets_another_password_once_and_ends_every_session(
     assert {Kind.RESET_MAILED, Kind.PASSWORD_CHANGED} <= {one.event.kind for one in records}
 
 
-async def test_of_many_that_use_a_link_at_once_one_does(
+async def test_concurrent_uses_of_a_link_succeed_once(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     token = await link(home, browser, mailbox)
@@ -98,7 +98,7 @@ async def test_of_many_that_use_a_link_at_once_one_does(
     assert sorted(one.status_code for one in done) == [200, 400, 400, 400, 400]
 
 
-async def test_every_name_gets_the_same_answer_before_anybody_looks(
+async def test_every_name_gets_the_same_answer_before_the_lookup(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     """CVE-2023-39522: a recovery page revealed which users exist."""
@@ -113,7 +113,7 @@ async def test_every_name_gets_the_same_answer_before_anybody_looks(
     assert (await ask(home, browser, " ")).status_code == 400
 
 
-async def test_a_mail_server_that_fails_is_not_told_either(
+async def test_a_failing_mail_server_is_not_revealed(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     mailbox.broken = True
@@ -153,7 +153,7 @@ async def test_the_mailbox_alone_is_not_enough(
     assert len(mailbox.sent) == 1
 
 
-async def test_it_stands_in_for_no_second_factor(
+async def test_a_link_does_not_replace_the_second_factor(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     """Nor by e-mail if the user has both an app and codes by e-mail: the mailbox would replace
@@ -171,7 +171,7 @@ async def test_it_stands_in_for_no_second_factor(
     assert (await browser.get(ACCOUNT)).status_code == 200
 
 
-async def test_a_link_dies_after_thirty_minutes_and_with_the_address(
+async def test_a_link_expires_after_thirty_minutes_or_a_change_of_address(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     token = await link(home, browser, mailbox)
@@ -216,7 +216,7 @@ async def test_a_weak_password_leaves_the_link_as_it_is(
     assert (await use(browser, token)).status_code == 200
 
 
-async def test_the_key_in_the_address_goes_nowhere(
+async def test_the_token_in_the_address_is_not_leaked(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     token = await link(home, browser, mailbox)
@@ -246,7 +246,7 @@ async def test_asking_is_limited_by_network_and_mails_by_user(
     assert (await ask(home, browser)).status_code == 200 and len(mailbox.sent) == MAILED + 1
 
 
-async def test_a_mail_server_that_hangs_does_not_gather_mails_without_end(
+async def test_mails_waiting_for_a_hanging_server_are_bounded(
     home: House, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hanging = asyncio.Event()
@@ -262,7 +262,7 @@ async def test_a_mail_server_that_hangs_does_not_gather_mails_without_end(
     await forgotten.settle()
 
 
-async def test_the_end_waits_for_mails_a_moment_only(
+async def test_the_shutdown_waits_only_briefly_for_mails(
     home: House, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forgotten = home.accounts.forgotten
@@ -299,7 +299,7 @@ async def test_it_speaks_german(home: House, mailbox: Mailbox) -> None:
         assert "gilt nicht mehr" in text_of(await browser.get(RESET))
 
 
-async def test_a_silent_storage_is_reported_at_the_link_only(
+async def test_a_storage_failure_is_reported_only_at_the_link(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     token = await link(home, browser, mailbox)

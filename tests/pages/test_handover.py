@@ -189,7 +189,7 @@ async def test_no_address_holds_the_code_the_nonce_or_a_token(fronts: Build) -> 
     assert len({nonce, code, token}) == 3
 
 
-async def test_the_cookie_there_is_of_that_host_alone(fronts: Build) -> None:
+async def test_the_cookie_is_limited_to_its_host(fronts: Build) -> None:
     _, browser = await arrived(fronts)
     await browser.come_in()
     attributes = browser.last[HOST_COOKIE]
@@ -250,7 +250,7 @@ async def test_an_application_never_sees_the_nonce(fronts: Build, origin: Origin
     assert b"a=b" in head and b"handover" not in head
 
 
-async def test_several_tabs_come_in_one_after_another(fronts: Build) -> None:
+async def test_several_tabs_can_log_in_one_after_another(fronts: Build) -> None:
     _, browser = await arrived(fronts)
     first = await browser.fetch_form("/one")
     second = await browser.fetch_form("/two")
@@ -291,7 +291,7 @@ async def test_a_logout_leads_to_no_other_place(fronts: Build, attack: str) -> N
         assert (out.status, where(out)) == (303, LOGIN)
 
 
-async def test_whatever_ends_the_row_ends_it_there(fronts: Build) -> None:
+async def test_the_end_of_a_session_ends_it_on_other_hosts(fronts: Build) -> None:
     front, browser = await arrived(fronts)
     await browser.come_in()
     user = await front.accounts.users.get("alice")
@@ -304,7 +304,7 @@ async def test_whatever_ends_the_row_ends_it_there(fronts: Build) -> None:
     assert not await browser.may(OTHER)
 
 
-async def test_a_new_token_of_the_session_voids_those_of_other_hosts_and_codes(
+async def test_a_new_token_invalidates_codes_and_tokens_of_other_hosts(
     fronts: Build,
 ) -> None:
     """Like every other copy of the old token, after a changed password or a second factor."""
@@ -318,7 +318,7 @@ async def test_a_new_token_of_the_session_voids_those_of_other_hosts_and_codes(
     assert (await browser.post(form)).status == 403
 
 
-async def test_the_session_idles_as_one(fronts: Build) -> None:
+async def test_activity_on_any_host_keeps_the_session_alive(fronts: Build) -> None:
     front, browser = await arrived(fronts, sessions={"idle_timeout": "1h"})
     await browser.come_in()
     for _ in range(3):
@@ -332,7 +332,7 @@ async def test_the_session_idles_as_one(fronts: Build) -> None:
 # A stolen cookie
 
 
-async def test_the_cookie_of_one_host_is_nothing_on_another(fronts: Build) -> None:
+async def test_a_cookie_is_invalid_on_another_host(fronts: Build) -> None:
     front, browser = await arrived(fronts)
     await browser.come_in()
     value = browser.jar[OTHER][HOST_COOKIE]
@@ -350,7 +350,9 @@ async def test_the_cookie_of_one_host_is_nothing_on_another(fronts: Build) -> No
         assert (await ask(front.app, asked)).status in (401, 403)
 
 
-async def test_it_opens_none_of_our_own_pages_there(fronts: Build, origin: Origin) -> None:
+async def test_the_cookie_of_a_host_gives_no_access_to_doorwards_pages(
+    fronts: Build, origin: Origin
+) -> None:
     _, browser = await arrived(fronts, origin=origin)
     await browser.come_in()
     page = await browser.send(f"https://{OTHER}/.doorward/account")
@@ -364,7 +366,7 @@ async def test_it_opens_none_of_our_own_pages_there(fronts: Build, origin: Origi
     assert listed.status == 401
 
 
-async def test_the_portals_cookie_is_nothing_under_the_name_of_a_host(fronts: Build) -> None:
+async def test_the_portals_cookie_is_invalid_as_a_host_cookie(fronts: Build) -> None:
     front, browser = await arrived(fronts)
     value = browser.jar[PORTAL]["__Secure-doorward"]
     thief = Browser(front, {OTHER: {HOST_COOKIE: value}})
@@ -385,7 +387,7 @@ async def test_a_code_works_once(fronts: Build) -> None:
     assert HOST_COOKIE not in again.jar[OTHER]
 
 
-async def test_of_many_at_once_one_comes_in(fronts: Build) -> None:
+async def test_concurrent_uses_of_a_code_succeed_once(fronts: Build) -> None:
     front, browser = await arrived(fronts)
     form = await browser.fetch_form()
     nonce = browser.jar[OTHER][NONCE]
@@ -421,7 +423,7 @@ async def test_a_code_is_for_one_host(fronts: Build) -> None:
     assert (await browser.post(form, f"https://{PORTAL}{HANDOVER}")).status == 404
 
 
-async def test_a_sent_link_logs_nobody_in(fronts: Build) -> None:
+async def test_an_attackers_link_does_not_log_in_its_visitor(fronts: Build) -> None:
     """CVE-2017-1000069: an attacker's own code in another user's browser."""
     front, attacker = await arrived(fronts)
     form = await attacker.fetch_form()
@@ -436,7 +438,7 @@ async def test_a_sent_link_logs_nobody_in(fronts: Build) -> None:
     assert not await victim.may(OTHER)
 
 
-async def test_an_attackers_challenge_gets_the_attacker_nothing(fronts: Build) -> None:
+async def test_a_code_is_bound_to_the_browser_of_its_challenge(fronts: Build) -> None:
     """CVE-2025-52553: the victim's code is bound to the victim's browser."""
     _, victim = await arrived(fronts)
     query = urlencode({"challenge": build_challenge(make_nonce()), "rd": f"https://{OTHER}/"})
@@ -445,7 +447,9 @@ async def test_an_attackers_challenge_gets_the_attacker_nothing(fronts: Build) -
 
 
 @pytest.mark.parametrize("nonces", [["a" * 43, "b" * 43], ["x"], ["a" * 43]])
-async def test_a_nonce_that_is_not_the_one_is_none(fronts: Build, nonces: list[str]) -> None:
+async def test_a_missing_wrong_or_repeated_nonce_is_refused(
+    fronts: Build, nonces: list[str]
+) -> None:
     _, browser = await arrived(fronts)
     form = await browser.fetch_form()
     nonce = browser.jar[OTHER].pop(NONCE)
@@ -455,7 +459,7 @@ async def test_a_nonce_that_is_not_the_one_is_none(fronts: Build, nonces: list[s
     assert answer.status == 403
 
 
-async def test_half_a_login_is_not_handed_over(fronts: Build) -> None:
+async def test_a_pending_session_is_not_handed_over(fronts: Build) -> None:
     """CVE-2026-32246."""
     front, _ = await arrived(fronts)
     pending = replace((await front.opened()).session, level=PENDING)
@@ -463,7 +467,7 @@ async def test_half_a_login_is_not_handed_over(fronts: Build) -> None:
         await front.accounts.handovers.issue(pending, OTHER, "c" * 43, front.clock())
 
 
-async def test_a_banned_users_code_is_nothing(fronts: Build) -> None:
+async def test_a_banned_users_code_is_refused(fronts: Build) -> None:
     front, browser = await arrived(fronts)
     form = await browser.fetch_form()
     await front.accounts.users.ban("alice", front.clock(), actor=OWNER)
@@ -530,7 +534,7 @@ async def test_only_hosts_that_are_named_are_handed_sessions(fronts: Build, rd: 
 
 
 @pytest.mark.parametrize("challenge", ["", "x", "x" * 44, "é" * 43, "a" * 42 + "="])
-async def test_a_challenge_has_its_form(fronts: Build, challenge: str) -> None:
+async def test_a_malformed_challenge_is_refused(fronts: Build, challenge: str) -> None:
     _, browser = await arrived(fronts)
     query = urlencode({"challenge": challenge, "rd": f"https://{OTHER}/"})
     assert (await browser.send(f"https://{PORTAL}{HANDOVER}?{query}")).status == 400
@@ -549,7 +553,7 @@ async def test_without_the_setting_there_is_no_such_page(fronts: Build) -> None:
 # Audit records
 
 
-async def test_records_tell_of_it(fronts: Build) -> None:
+async def test_handovers_are_recorded(fronts: Build) -> None:
     front, browser = await arrived(fronts)
     query = urlencode({"challenge": build_challenge(make_nonce()), "rd": f"https://{OTHER}/"})
     form = await browser.fetch_form()
@@ -566,7 +570,7 @@ async def test_records_tell_of_it(fronts: Build) -> None:
     ]
 
 
-async def test_another_site_locks_nobody_out(fronts: Build) -> None:
+async def test_another_site_cannot_lock_a_visitor_out(fronts: Build) -> None:
     """Any page can have a visitor's browser send codes; that must neither keep the visitor's
     network from logging in (CVE-2026-77561) nor fill the records."""
     front, browser = await arrived(fronts, regulation={"network_attempts": 3})

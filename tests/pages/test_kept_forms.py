@@ -107,7 +107,7 @@ async def test_a_wrong_password_and_a_code_carry_it_along(
     assert 'action="/wiki/save?x=1"' in done.text
 
 
-async def test_it_is_nothing_in_another_browser_or_after_ten_minutes(
+async def test_a_kept_form_is_limited_to_its_browser_and_ten_minutes(
     browser: httpx.AsyncClient, clock: FixedClock
 ) -> None:
     sealed = kept(await interrupted(browser))
@@ -164,7 +164,7 @@ async def test_a_form_beyond_the_bound_is_not_kept(browser: httpx.AsyncClient) -
         "http://app.test/.doorward/logout",
     ],
 )
-async def test_the_way_back_is_never_where_the_referer_likes(
+async def test_a_foreign_referer_does_not_set_the_return_address(
     browser: httpx.AsyncClient, referer: str
 ) -> None:
     """CVE-2024-21496: a Referer ended up in a link."""

@@ -113,11 +113,11 @@ def test_a_browser_gets_the_language_it_asks_for(asked: str | None, given: str) 
     assert Languages().of(asked).code == given
 
 
-def test_a_language_that_was_chosen_is_everybodys() -> None:
+def test_a_configured_language_applies_to_every_browser() -> None:
     assert Languages("de").of("en").code == "de"
 
 
-def test_an_owner_adds_a_catalogue_and_mends_one_of_ours(tmp_path: Path) -> None:
+def test_a_catalogue_can_be_added_or_overridden(tmp_path: Path) -> None:
     head = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
     (tmp_path / "fr.po").write_text(head + 'msgid "Log in"\nmsgstr "Connexion"\n')
     (tmp_path / "de.po").write_text(head + 'msgid "Log in"\nmsgstr "Servus"\n')
@@ -157,7 +157,7 @@ async def test_pages_speak_german_and_programs_english(home: House) -> None:
         assert answer.json()["message"] == "Check the address for typing errors."
 
 
-async def test_an_owner_dresses_the_pages(tmp_path: Path) -> None:
+async def test_name_logo_and_accent_of_the_pages_can_be_set(tmp_path: Path) -> None:
     logo = tmp_path / "logo.svg"
     logo.write_text('<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>')
     look = {

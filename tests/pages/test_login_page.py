@@ -144,7 +144,7 @@ async def test_remember_gives_the_cookie_an_age(
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "off", "No"])
-async def test_remember_can_be_said_no_to(browser: httpx.AsyncClient, value: str) -> None:
+async def test_remember_can_be_declined(browser: httpx.AsyncClient, value: str) -> None:
     done = await browser.post(LOGIN, data=RIGHT | {"remember": value})
     assert "Max-Age" not in set_cookies(done)[0]
 
@@ -184,7 +184,7 @@ async def test_a_login_ends_the_session_it_replaces(
     assert len(await home.sessions()) == 1
 
 
-async def test_our_cookie_twice_is_cleaned_up_by_the_page_and_by_the_login(
+async def test_a_duplicate_cookie_is_expired_by_the_page_and_the_login(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     one, two = await home.opened(), await home.opened()
@@ -208,7 +208,9 @@ async def test_a_second_tab_is_sent_on(home: House, browser: httpx.AsyncClient) 
     assert (await browser.get(LOGIN, headers=headers)).headers["location"] == "/"
 
 
-async def test_another_login_can_be_asked_for(home: House, browser: httpx.AsyncClient) -> None:
+async def test_a_logged_in_user_can_open_the_login_page(
+    home: House, browser: httpx.AsyncClient
+) -> None:
     """CVE-2026-34454: the next person at a shared machine sees which user is logged in, and has to
     log in."""
     old = await home.opened()
@@ -220,7 +222,7 @@ async def test_another_login_can_be_asked_for(home: House, browser: httpx.AsyncC
 
 
 @pytest.mark.parametrize("state", ["pending", "ended", "expired", "banned"])
-async def test_a_session_that_counts_for_nothing_sees_the_form(
+async def test_an_invalid_session_gets_the_form(
     home: House, browser: httpx.AsyncClient, state: str
 ) -> None:
     opened = await home.opened(level=PENDING if state == "pending" else FULL)
@@ -425,9 +427,7 @@ async def test_another_site_cannot_post_the_form(home: House, headers: dict[str,
 
 
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "same-origin"}, {"origin": ORIGIN}])
-async def test_a_form_whose_browser_says_that_it_is_ours_needs_no_more(
-    home: House, headers: dict[str, str]
-) -> None:
+async def test_a_same_origin_form_needs_no_token(home: House, headers: dict[str, str]) -> None:
     async with home.old_browser() as browser:
         assert (await browser.post(LOGIN, data=RIGHT, headers=headers)).status_code == 303
     async with home.program() as program:
@@ -479,7 +479,7 @@ async def test_the_token_is_of_one_browser_and_shared_by_its_tabs(home: House) -
     assert not await home.sessions()
 
 
-async def test_a_wrong_password_leaves_the_token_as_good_as_it_was(home: House) -> None:
+async def test_a_wrong_password_does_not_invalidate_the_token(home: House) -> None:
     async with home.old_browser() as browser:
         token = token_of(await browser.get(LOGIN))
         wrong = await browser.post(LOGIN, data=WRONG | token)
@@ -501,7 +501,7 @@ async def test_on_https_the_cookie_of_the_form_is_a_secure_one(tmp_path: Path) -
     assert line.startswith("__Secure-doorward-form=") and line.endswith("; Secure")
 
 
-async def test_a_program_is_asked_for_the_right_credentials(home: House) -> None:
+async def test_a_program_needs_the_token_of_the_form(home: House) -> None:
     async with home.program(accept="*/*") as program:
         refused = await program.post(LOGIN, data=RIGHT)
         assert refused.status_code == 403
@@ -525,9 +525,7 @@ KNOWN = ["wiki.test", "wiki.test:8443", "docs.test", "a.team.test"]
 
 
 @pytest.mark.parametrize("host", [*UNKNOWN, *KNOWN])
-async def test_pages_name_hosts_that_the_settings_name_and_no_other(
-    tmp_path: Path, host: str
-) -> None:
+async def test_pages_show_only_configured_hosts(tmp_path: Path, host: str) -> None:
     """Every page, requested with this Host."""
     routes = [
         {"upstream": "http://127.0.0.1:9"},
@@ -639,7 +637,7 @@ async def test_an_unexpected_error_is_a_500_page(home: House, browser: httpx.Asy
     assert "Traceback" not in page.text and "request-1" in page.text
 
 
-async def test_a_client_that_guesses_has_to_wait_and_learns_how_long(
+async def test_too_many_wrong_passwords_are_a_429_with_retry_after(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     """A right password gets the same answer as a wrong one."""

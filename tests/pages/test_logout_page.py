@@ -80,7 +80,7 @@ async def test_the_session_of_a_bearer_token_is_ended(
         assert await home.found(bearer) is None and await home.found(cookie) is None
 
 
-async def test_a_logout_by_bearer_token_that_could_not_be_written_does_not_look_like_one(
+async def test_a_logout_by_bearer_token_that_failed_is_reported(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     opened = await home.opened()
@@ -90,13 +90,13 @@ async def test_a_logout_by_bearer_token_that_could_not_be_written_does_not_look_
     assert (await browser.post(LOGOUT, headers=headers)).status_code == 503
 
 
-async def test_a_half_done_login_can_be_left(home: House, browser: httpx.AsyncClient) -> None:
+async def test_a_logout_ends_a_pending_session(home: House, browser: httpx.AsyncClient) -> None:
     pending = await home.opened(level=PENDING)
     await browser.post(LOGOUT, headers={"cookie": home.cookie(pending)})
     assert await home.found(pending) is None
 
 
-async def test_without_a_session_the_cookie_goes_all_the_same(browser: httpx.AsyncClient) -> None:
+async def test_a_logout_without_a_session_expires_the_cookie(browser: httpx.AsyncClient) -> None:
     done = await browser.post(LOGOUT)
     assert done.status_code == 303 and set_cookies(done)
     assert "You are logged out" in text_of(await browser.get(LOGOUT))
@@ -118,9 +118,7 @@ async def test_another_site_cannot_log_its_visitor_out(
     assert await home.found(opened) is not None
 
 
-async def test_a_logout_that_could_not_be_written_does_not_look_like_one(
-    home: House, browser: httpx.AsyncClient
-) -> None:
+async def test_a_logout_that_failed_is_reported(home: House, browser: httpx.AsyncClient) -> None:
     opened = await home.opened()
     home.break_storage()
     page = await browser.post(LOGOUT, headers={"cookie": home.cookie(opened)})

@@ -72,7 +72,7 @@ def test_the_caller_may_add_a_code_fields_and_headers() -> None:
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_503_says_when_to_come_back() -> None:
+def test_a_503_has_retry_after() -> None:
     assert render(503).headers["retry-after"] == "5"
 
 
@@ -82,11 +82,11 @@ def test_a_hostile_message_is_harmless() -> None:
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
-def test_a_status_without_words_still_gets_a_page() -> None:
+def test_a_status_without_a_message_gets_a_page() -> None:
     assert render(418).status_code == 418
 
 
-async def test_health_answers_without_anybody_having_looked_at_the_request(home: House) -> None:
+async def test_the_health_endpoint_answers_without_the_gate(home: House) -> None:
     routes = _bare(home).routes()
     transport = httpx.ASGITransport(Starlette(routes=routes))
     async with httpx.AsyncClient(transport=transport, base_url="http://whatever") as bare:

@@ -106,7 +106,7 @@ async def test_the_page_for_a_code_says_so_too(home: House) -> None:
         assert SAID in text_of(page) and f'action="{SECOND}?lost=1"' in page.text
 
 
-async def test_an_address_without_room_in_a_head_leads_to_the_page_that_says_so(
+async def test_an_address_too_long_for_a_header_leads_to_the_page_that_says_so(
     tmp_path: Path, origin: Origin
 ) -> None:
     limits = {"header_bytes": "4KiB", "target_bytes": "2KiB"}
@@ -118,7 +118,7 @@ async def test_an_address_without_room_in_a_head_leads_to_the_page_that_says_so(
         assert answer.values(b"location")[0].endswith(b"%26" * 600)
 
 
-async def test_an_address_elsewhere_is_dropped_without_a_word(home: House) -> None:
+async def test_a_return_address_on_another_host_is_dropped_silently(home: House) -> None:
     async with home.browser() as browser:
         page = await browser.get(LOGIN, params={"rd": "//evil.test/" + "x" * 500})
         assert SAID not in text_of(page) and "evil" not in page.text

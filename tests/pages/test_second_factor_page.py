@@ -38,7 +38,7 @@ async def post(browser: httpx.AsyncClient, **form: Any) -> httpx.Response:
     return await browser.post(PAGE, data=form)
 
 
-async def test_a_login_with_an_app_goes_over_the_page_to_where_it_began(
+async def test_after_a_totp_code_the_requested_page_opens(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     secret = await turn_on_totp(home)
@@ -69,7 +69,9 @@ async def test_a_pending_session_counts_as_no_session_elsewhere(
     assert left.status_code == 303 and await home.sessions() == ()
 
 
-async def test_the_old_token_is_dead_at_once(home: House, browser: httpx.AsyncClient) -> None:
+async def test_the_pending_token_is_invalid_at_once(
+    home: House, browser: httpx.AsyncClient
+) -> None:
     secret = await turn_on_totp(home)
     await browser.post(LOGIN, data=RIGHT)
     name = home.cookies.name.decode()
@@ -158,7 +160,7 @@ async def test_an_empty_field_is_no_attempt(home: House, browser: httpx.AsyncCli
         assert empty.status_code == 400 and "Enter the code." in text_of(empty)
 
 
-async def test_five_minutes_after_the_password_it_starts_again(
+async def test_a_pending_login_expires_after_five_minutes(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     secret = await turn_on_totp(home)
@@ -180,7 +182,7 @@ async def test_another_site_cannot_post_a_code(home: House) -> None:
         assert (await post(browser, code="123456")).status_code == 403
 
 
-async def test_a_full_session_gives_a_factor_where_a_rule_wants_one(
+async def test_a_full_session_can_enter_a_code_for_a_rule(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     old = await home.opened()

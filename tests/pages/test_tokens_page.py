@@ -116,7 +116,7 @@ async def test_other_users_tokens_cannot_be_ended_there(
         ("networks", "here", "Write a network as"),
     ],
 )
-async def test_what_cannot_be_is_said_and_what_was_typed_stays(
+async def test_invalid_values_are_reported_and_the_form_keeps_them(
     home: House, browser: httpx.AsyncClient, field: str, value: str, says: str
 ) -> None:
     form = {"name": "my phone", "routes": "/wiki", "life": "365"} | {field: value}
@@ -134,7 +134,9 @@ async def test_too_many_are_refused(home: House, browser: httpx.AsyncClient) -> 
     assert page.status_code == 400 and "maximum number of tokens" in text_of(page)
 
 
-async def test_making_one_asks_who_is_there(home: House, browser: httpx.AsyncClient) -> None:
+async def test_creating_a_token_asks_for_the_password(
+    home: House, browser: httpx.AsyncClient
+) -> None:
     """A stolen session must not be enough to create a token that outlives it."""
     home.clock.now += 3600
     asked = await post(browser, TOKENS, name="phone", routes="/wiki", life="30")
@@ -184,7 +186,9 @@ async def admin(home: House) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_administrators_see_and_end_everybodys(home: House, admin: httpx.AsyncClient) -> None:
+async def test_an_administrator_lists_and_ends_all_tokens(
+    home: House, admin: httpx.AsyncClient
+) -> None:
     first, second = await make(home, label="kept"), await make(home, label="ended")
     page = await admin.get(ADMIN)
     said = text_of(page)
@@ -211,7 +215,9 @@ async def test_the_list_comes_in_pages(home: House, admin: httpx.AsyncClient) ->
     assert rest.text.count('name="do" value="end"') == 10 and "label-00" in rest.text
 
 
-async def test_an_admin_is_not_over_another(home: House, admin: httpx.AsyncClient) -> None:
+async def test_an_admin_cannot_end_tokens_of_a_super_admin(
+    home: House, admin: httpx.AsyncClient
+) -> None:
     await home.accounts.users.add("helper", PASSWORD, now=home.clock(), roles=["admin"])
     theirs = await make(home, "boss")
     async with home.browser(sec_fetch_site="same-origin") as client:
@@ -224,7 +230,9 @@ async def test_an_admin_is_not_over_another(home: House, admin: httpx.AsyncClien
     assert await listed(home, "boss") == ["phone"]
 
 
-async def test_others_see_nothing_of_it(home: House, browser: httpx.AsyncClient) -> None:
+async def test_other_users_cannot_open_the_admin_list(
+    home: House, browser: httpx.AsyncClient
+) -> None:
     await make(home, label="secret-label")
     page = await browser.get(ADMIN)
     assert page.status_code == 403 and "secret-label" not in page.text

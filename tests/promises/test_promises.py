@@ -167,7 +167,7 @@ def test_3_revoked_means_revoked(database_users: Live, ending: str) -> None:
     assert {status for began, status in noted if began > returned} == {401}
 
 
-def test_3_a_logout_over_the_api_has_ended_it_when_it_answers(live: Live) -> None:
+def test_3_a_logout_over_the_api_takes_effect_before_its_answer(live: Live) -> None:
     cookie = live.login("alice")
     for _ in range(2):
         assert live.get("/", cookie).status == 200
@@ -177,7 +177,7 @@ def test_3_a_logout_over_the_api_has_ended_it_when_it_answers(live: Live) -> Non
     assert live.get("/", cookie).status == 401
 
 
-def test_3_what_is_open_is_closed_with_its_session(deploy: Start, carrier: Carrier) -> None:
+def test_3_open_exchanges_are_closed_with_their_session(deploy: Start, carrier: Carrier) -> None:
     """tests/server/test_session_ends.py and tests/journeys/test_websockets.py test every kind of
     stream, every way to end a session, and two processes."""
 
