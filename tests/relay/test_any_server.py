@@ -121,7 +121,7 @@ CUTS = {
 
 
 @pytest.mark.parametrize("kind", CUTS)
-def test_an_answer_that_is_cut_looks_cut(stage: Stage, kind: str) -> None:
+def test_an_incomplete_answer_is_recognizable(stage: Stage, kind: str) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(CUTS[kind])
@@ -154,7 +154,7 @@ def test_a_body_arrives_whole(stage: Stage, framing: str, expect: list[str]) -> 
     assert got == [body]
 
 
-def test_an_answer_overtakes_the_body_that_it_refuses(stage: Stage) -> None:
+def test_an_early_refusal_is_forwarded_before_the_body_ends(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")

@@ -69,22 +69,22 @@ def cookie(live: Live) -> str:
     return live.login("alice")
 
 
-def test_a_request_carries_them_again_when_it_is_sent_again(
-    live: Live, cookie: str, origin: Origin
-) -> None:
+def test_a_retried_request_has_the_credentials(live: Live, cookie: str, origin: Origin) -> None:
     for _ in range(3):
         assert live.get("/x", cookie, *FORGED).status == 200
         assert values_of(origin.heads[-1], b"authorization") == [BASIC]
         assert b"forged" not in origin.heads[-1] and b"Zm9yZ2Vk" not in origin.heads[-1]
 
 
-def test_a_public_path_gets_none(live: Live, cookie: str, origin: Origin) -> None:
+def test_a_public_path_gets_no_credentials(live: Live, cookie: str, origin: Origin) -> None:
     for lines in ((), (cookie,)):
         assert live.get("/public/x", *lines, *FORGED).status == 200
         assert values_of(origin.heads[-1], b"authorization") == []
 
 
-def test_a_websocket_carries_them(live: Live, cookie: str, application: Application) -> None:
+def test_a_websocket_handshake_has_the_credentials(
+    live: Live, cookie: str, application: Application
+) -> None:
     headers = {"Cookie": cookie.partition(": ")[2], "Authorization": "Basic Zm9yZ2Vk"}
     with connect(
         f"ws://{live.host}/socket", additional_headers=headers, proxy=None, open_timeout=PATIENCE_S
@@ -95,7 +95,7 @@ def test_a_websocket_carries_them(live: Live, cookie: str, application: Applicat
     assert sent == [BASIC.decode()]
 
 
-def test_a_users_own_are_found_when_they_are_needed(
+def test_a_users_own_credentials_are_looked_up(
     live: Live, cookie: str, origin: Origin, application: Application
 ) -> None:
     for route in ("/mine", "/socket/mine"):

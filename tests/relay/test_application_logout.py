@@ -145,7 +145,7 @@ NOT_FOUND = b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.mark.parametrize("case", ["refused", "cut", "404", "no answer", "elsewhere"])
-async def test_a_logout_works_whatever_the_application_does(
+async def test_a_logout_succeeds_whatever_the_application_does(
     fronts: Build, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if case == "no answer":
@@ -243,7 +243,7 @@ async def test_every_way_to_end_the_own_session_is_a_logout(
     assert [head.split(b" ", 2)[1] for head in origin.heads] == [b"/bye"]
 
 
-async def test_a_redirect_and_a_long_body_are_a_logout_like_any(fronts: Build) -> None:
+async def test_a_redirect_with_a_long_body_counts_as_a_logout(fronts: Build) -> None:
     redirect = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 1000000000\r\n\r\nx"
     with Origin((answering(redirect),)) as origin:
         front = await fronts(routes=[{"upstream": origin.url, "logout": LOGOUT}])
@@ -254,7 +254,7 @@ async def test_a_redirect_and_a_long_body_are_a_logout_like_any(fronts: Build) -
         await asyncio.to_thread(origin.wire().is_closed)
 
 
-def test_it_is_the_same_under_every_server(deploy: Start, carrier: Carrier) -> None:
+def test_a_logout_works_under_every_server(deploy: Start, carrier: Carrier) -> None:
     with Origin((answering(OK),)) as origin:
         routes = [{"upstream": origin.url, "logout": LOGOUT}]
         live = deploy("", routes=routes, users=[config_user()], **carrier)

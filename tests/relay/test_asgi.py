@@ -78,7 +78,7 @@ def post(target: str, length: int, *lines: Header) -> Message:
 
 @pytest.mark.parametrize("target", ["/x", "/.doorward/login"])
 @pytest.mark.parametrize("pieces", [(b"hello",), (b"hel", b"lo"), (b"hel", b"lo", b"")])
-async def test_nobody_receives_twice_at_once(
+async def test_receive_is_never_called_concurrently(
     fronts: Build, target: str, pieces: tuple[bytes, ...]
 ) -> None:
     front, server = await fronts(**PUBLIC), Server(*pieces)
@@ -116,7 +116,7 @@ async def test_a_server_that_lets_line_breaks_through_gets_400(
     assert front.origin.heads == []
 
 
-async def test_a_server_that_says_by_an_error_that_the_client_left_is_understood(
+async def test_an_error_from_send_means_that_the_client_left(
     fronts: Build,
 ) -> None:
     """ASGI 2.4."""
@@ -140,7 +140,7 @@ async def test_a_server_that_fails_is_not_taken_for_a_client_that_left(fronts: B
         await front.app(scope("/x", HOST), server.receive, server.send)
 
 
-async def test_an_answer_is_cut_though_nobody_reads_it(fronts: Build) -> None:
+async def test_an_answer_is_cut_even_if_the_client_does_not_read(fronts: Build) -> None:
     """When the session ends, the server is waiting for its client, and Doorward for the server."""
     with Origin((silent_after_a_head,)) as origin:
         front, server = await fronts(routes=[{"upstream": origin.url}]), Server()
@@ -220,9 +220,7 @@ async def test_a_body_of_http_2_is_found_and_framed(fronts: Build) -> None:
     ("path", "target"),
     [("/a b", b"/a%20b"), ("/a?b", b"/a%3Fb"), ("/é", b"/%C3%A9"), ("/a%b", b"/a%25b")],
 )
-def test_a_path_that_comes_decoded_alone_is_written_to_read_the_same(
-    path: str, target: bytes
-) -> None:
+def test_a_path_without_raw_path_is_encoded_again(path: str, target: bytes) -> None:
     """`raw_path` is optional in ASGI."""
     asked = scope("/", HOST) | {"path": path, "raw_path": None}
     assert read_arrival(asked).target == target
@@ -256,7 +254,7 @@ def own_collector() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("own_collector")
-async def test_a_server_starts_and_stops_it(tmp_path: Path) -> None:
+async def test_the_application_supports_the_lifespan_protocol(tmp_path: Path) -> None:
     app = Application(settings_from({"routes": [{"upstream": "http://127.0.0.1:9"}]}, tmp_path))
     kinds = [message["type"] for message in await lifespan(app)]
     assert kinds == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
@@ -266,7 +264,7 @@ async def test_a_server_starts_and_stops_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("own_collector")
-async def test_what_fails_ahead_of_the_first_request_does_not_fail_the_stop(tmp_path: Path) -> None:
+async def test_a_failed_preparation_does_not_fail_the_shutdown(tmp_path: Path) -> None:
     """For example a template that could not be opened because clients used all descriptors."""
 
     def prepare() -> None:

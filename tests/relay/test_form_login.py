@@ -103,7 +103,7 @@ async def shopping(fronts: Build, application: Origin, **form: Any) -> Front:
     return await open_front(fronts, route, access=RULES)
 
 
-async def test_a_session_is_logged_in_once_and_its_cookies_stay_here(
+async def test_a_session_is_logged_in_once_and_its_cookies_stay_in_doorward(
     fronts: Build, application: Origin, shop: Shop
 ) -> None:
     front = await shopping(fronts, application)
@@ -117,7 +117,7 @@ async def test_a_session_is_logged_in_once_and_its_cookies_stay_here(
     assert len(shop.logins) == 2, "another session, another login"
 
 
-async def test_a_login_says_how_the_request_came_and_carries_nothing_of_the_client(
+async def test_a_login_has_forwarding_headers_but_none_of_the_client(
     fronts: Build, application: Origin, shop: Shop
 ) -> None:
     front = await shopping(fronts, application)
@@ -129,7 +129,7 @@ async def test_a_login_says_how_the_request_came_and_carries_nothing_of_the_clie
     assert not names & {b"authorization", b"cookie", b"x-own", b"remote-user"}
 
 
-async def test_what_the_application_sets_later_is_kept_and_a_browsers_own_passes(
+async def test_later_cookies_are_kept_and_the_browsers_own_are_forwarded(
     fronts: Build, application: Origin, shop: Shop
 ) -> None:
     front = await shopping(fronts, application)
@@ -219,7 +219,7 @@ async def test_a_cookie_that_the_application_removed_does_not_come_from_the_brow
     assert values_of(shop.heads[-1], b"cookie") == [b"own=1; new=1"], "nor after another login"
 
 
-async def test_an_application_that_never_knows_its_session_makes_no_loop(
+async def test_an_application_that_loses_sessions_causes_no_loop(
     fronts: Build, application: Origin, shop: Shop
 ) -> None:
     front = await shopping(fronts, application)
@@ -330,7 +330,7 @@ async def test_an_application_that_fails_may_be_asked_again(
     assert (await front.get("/x", cookie)).status == 200
 
 
-async def test_an_application_that_is_not_there_is_a_failure_like_any(fronts: Build) -> None:
+async def test_an_unreachable_application_is_502(fronts: Build) -> None:
     route = {"upstream": "http://127.0.0.1:9", "credentials": {"form": FORM}}
     front = await open_front(fronts, route)
     cookie = front.cookie(await front.opened())
@@ -348,7 +348,7 @@ async def test_a_user_without_an_account_sees_the_application_as_it_is(
     assert values_of(shop.heads[-1], b"cookie") == [b"sid=own"]
 
 
-async def test_a_public_path_goes_without(fronts: Build, application: Origin, shop: Shop) -> None:
+async def test_a_public_path_gets_no_login(fronts: Build, application: Origin, shop: Shop) -> None:
     front = await shopping(fronts, application)
     cookie = front.cookie(await front.opened())
     for session in ((), (cookie,)):
@@ -394,7 +394,7 @@ async def test_a_logout_ends_the_session_that_is_kept_here(
     assert len(shop.logins) == 1
 
 
-async def test_a_session_that_ends_leaves_nothing_behind(
+async def test_an_ended_sessions_cookies_are_forgotten(
     fronts: Build, application: Origin, shop: Shop
 ) -> None:
     front = await shopping(fronts, application)
@@ -430,7 +430,7 @@ async def test_explain_hides_the_cookies(fronts: Build, application: Origin, sho
 
 
 @pytest.mark.parametrize("server", EVERY)
-def test_it_is_the_same_under_any_server(
+def test_a_form_login_works_under_any_server(
     deploy: Start, application: Origin, shop: Shop, server: str
 ) -> None:
     route = {"upstream": application.url, "credentials": {"form": FORM}}
@@ -456,7 +456,7 @@ def test_it_is_the_same_under_any_server(
 
 
 @given(st.text(), st.text())
-def test_a_name_and_a_password_are_put_in_and_never_read(name: str, password: str) -> None:
+def test_placeholders_in_names_and_passwords_are_not_expanded(name: str, password: str) -> None:
     account = ApplicationCredential(name, password)
     assert _fill("{username}|{password}|{username}", account) == f"{name}|{password}|{name}"
 
@@ -496,7 +496,7 @@ def test_a_jar_is_bounded_and_writes_whole_heads(lines: list[bytes]) -> None:
         ([b"a=" + b"x" * 20_000], b"/", None),
     ],
 )
-def test_cookies_are_kept_as_their_lines_say(
+def test_cookies_are_kept_by_their_attributes(
     lines: list[bytes], path: bytes, sent: bytes | None
 ) -> None:
     """RFC 6265 5.2 to 5.4."""
@@ -566,12 +566,12 @@ def test_wrong_forms_are_named(form: dict[str, Any], key: str, says: str) -> Non
     assert found.endswith(key) and says in message
 
 
-def test_several_workers_would_each_have_a_session_of_their_own() -> None:
+def test_several_workers_are_refused() -> None:
     key, message = faulty(FORM, workers=2)
     assert key.endswith("credentials.form") and "workers: 1" in message
 
 
-def test_an_application_in_this_process_has_no_way_to_it() -> None:
+def test_an_application_in_this_process_is_refused() -> None:
     route = {"credentials": {"form": FORM}}
     with pytest.raises(InvalidSettings, match="in this process"):
         settings_from({"in_process": True, "routes": [route]})

@@ -211,7 +211,7 @@ async def test_a_wrong_password_is_not_tried_again(
 
 
 @pytest.mark.parametrize(("status", "is_tried"), [(419, True), (403, False), (422, False)])
-async def test_a_token_that_is_over_is_no_wrong_password(
+async def test_an_expired_form_token_is_no_wrong_password(
     fronts: Build, application: Origin, portal: Portal, status: int, is_tried: bool
 ) -> None:
     """Where the status can only mean the token: an application must not lock the account."""
@@ -235,7 +235,7 @@ async def test_without_the_page_the_log_says_what_could_be_missing(
 # Which form, and where
 
 
-async def test_a_page_may_be_elsewhere_and_lead_to_the_form_by_a_path_of_its_own(
+async def test_the_page_and_the_form_can_have_different_paths(
     fronts: Build, application: Origin, portal: Portal
 ) -> None:
     """Whoever is not logged in is sent to the page, not to the path that the form is posted to."""
@@ -366,7 +366,7 @@ async def test_a_page_does_not_lead_to_another_application(
     assert reason in found and "secret" not in found and portal.lines == [b"GET /login"]
 
 
-async def test_a_page_that_redirects_to_itself_is_given_up(
+async def test_a_page_that_redirects_to_itself_is_an_error(
     fronts: Build, application: Origin, portal: Portal
 ) -> None:
     front = await opening(fronts, application)
@@ -452,7 +452,7 @@ async def test_the_error_of_a_page_is_in_the_log(
 @pytest.mark.parametrize(
     "lines", [b"Content-Length: 90000000\r\n", b"Transfer-Encoding: chunked\r\n"]
 )
-async def test_a_page_without_end_is_read_up_to_its_limit(fronts: Build, lines: bytes) -> None:
+async def test_an_endless_page_is_read_up_to_the_limit(fronts: Build, lines: bytes) -> None:
     """Memory does not grow with it, and the connection is not used again."""
     heads: list[bytes] = []
 
@@ -470,7 +470,7 @@ async def test_a_page_without_end_is_read_up_to_its_limit(fronts: Build, lines: 
     assert len(heads) == 1
 
 
-async def test_a_page_that_is_never_complete_is_given_up_in_time(fronts: Build) -> None:
+async def test_a_page_that_is_never_complete_times_out(fronts: Build) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         kind = b"Content-Type: text/html\r\nContent-Length: 100000\r\n"
@@ -502,7 +502,7 @@ async def test_an_unsafe_request_is_not_sent_twice(
 
 
 @pytest.mark.parametrize("server", EVERY)
-def test_it_is_the_same_under_any_server(
+def test_a_form_page_works_under_any_server(
     deploy: Start, application: Origin, portal: Portal, server: str
 ) -> None:
     route = {"upstream": application.url, "credentials": {"form": FORM}}

@@ -73,9 +73,7 @@ def test_there_is_no_boundary_at_which_twice_as_many_pass(rates: Rates, clock: F
     st.integers(1, 8),
     st.lists(st.floats(0, 3, allow_nan=False), min_size=1, max_size=40),
 )
-def test_never_more_than_the_burst_and_what_time_gives_back(
-    limit: int, pauses: list[float]
-) -> None:
+def test_the_rate_never_exceeds_burst_plus_refill(limit: int, pauses: list[float]) -> None:
     with TemporaryDirectory() as folder, closing(Rates(Path(folder), KEYS)) as rates:
         now, passed = 1_800_000_000.0, []
         for pause in pauses:
@@ -94,7 +92,7 @@ def test_a_clock_that_was_set_back_locks_nobody_out(rates: Rates, clock: FixedCl
     assert rates.pace("alice", 1, 60.0, clock()) == 0
 
 
-def test_a_flood_of_addresses_fills_no_disk_and_frees_no_one(
+def test_a_flood_of_addresses_neither_fills_the_disk_nor_resets_limits(
     rates: Rates, clock: FixedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Single requests are soon forgotten; clients that have used up their budget are kept
@@ -221,7 +219,7 @@ async def test_the_answer_says_how_long_to_wait(fronts: Build, origin: Origin) -
     assert b"Too many requests" in page.body
 
 
-def test_without_counters_nothing_passes() -> None:
+def test_without_counters_requests_are_refused() -> None:
     class Full:
         def pace(self, key: str, limit: int, window_s: float, now: float) -> float:
             raise StorageUnavailable
@@ -305,7 +303,7 @@ async def test_requests_that_a_front_proxy_asks_about_count(
     assert found[3].values(b"retry-after") == [b"10"]
 
 
-async def test_an_application_in_this_process_is_spared_too(tmp_path: Path) -> None:
+async def test_an_application_in_this_process_is_limited(tmp_path: Path) -> None:
     reached = []
 
     async def inner(scope: Any, receive: Any, send: Any) -> None:

@@ -20,7 +20,7 @@ async def counted(front: Front) -> set[tuple[str, str, int]]:
     return {(key[1], key[2], key[4]) for key in totals if key[0] == "requests"}  # type: ignore[misc]
 
 
-async def test_each_request_is_counted_with_what_became_of_it(front: Front) -> None:
+async def test_each_request_is_counted_with_its_outcome(front: Front) -> None:
     for target, status in [("/public/a", 200), ("/a", 401), ("/.doorward/login", 200)]:
         assert (await front.get(target)).status == status
     assert await counted(front) == {
@@ -55,7 +55,7 @@ async def test_a_client_that_leaves_is_counted(fronts: Build) -> None:
     assert await counted(front) == {("forwarded", "client_gone", 499)}
 
 
-async def test_the_access_log_tells_of_them(
+async def test_each_request_is_in_the_access_log(
     fronts: Build, capfd: pytest.CaptureFixture[str]
 ) -> None:
     output.cache_clear()  # a copy of the original standard error

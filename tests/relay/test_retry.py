@@ -38,7 +38,7 @@ LOST, TIMEOUT, INVALID = ConnectionLost("lost"), ResponseTimeout("late"), Invali
         (INVALID, False, True, True, OTHER),
     ],
 )
-def test_the_table(
+def test_the_next_step_follows_the_table(
     failure: UpstreamFailure, over_kept: bool, has_other: bool, was_stale: bool, expected: Next
 ) -> None:
     for method in IDEMPOTENT:
@@ -64,7 +64,9 @@ def test_a_request_of_doorwards_own_is_sent_again_whatever_its_method() -> None:
 
 
 @pytest.mark.parametrize("kind", [ConnectFailed, ConnectTimeout, NoneUsable])
-def test_where_no_connection_could_be_made_all_were_tried(kind: type[UpstreamFailure]) -> None:
+def test_a_failed_connection_means_that_all_upstreams_were_tried(
+    kind: type[UpstreamFailure],
+) -> None:
     for kept, other, stale in product((True, False), repeat=3):
         assert next_step(SentRequest(b"GET", False, kept, other, stale), kind("")) is GIVE_UP
 

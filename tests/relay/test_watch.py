@@ -113,7 +113,7 @@ def forward(session: Session | None) -> Forward:
     return Forward(0, session)
 
 
-async def test_a_live_session_costs_a_look() -> None:
+async def test_a_live_session_is_not_decided_on_again() -> None:
     house, stream = House(), Stream(session())
     house.watch.look(stream)
     house.watch.look(Stream(None))
@@ -142,7 +142,7 @@ async def test_an_open_stream_survives_a_refresh_that_changes_nothing() -> None:
         (RuntimeError("it broke"), "internal_error"),
     ],
 )
-async def test_anything_else_ends_it(decision: Decision | Exception, code: str) -> None:
+async def test_any_other_decision_ends_a_stream(decision: Decision | Exception, code: str) -> None:
     house, stream = House(decision), Stream(session())
     assert stream.session is not None
     stream.session.stale = True
@@ -151,7 +151,7 @@ async def test_anything_else_ends_it(decision: Decision | Exception, code: str) 
     assert [refusal.code for refusal in stream.refusals] == [code]
 
 
-async def test_a_session_that_ran_out_is_asked_for_as_another_process_may_know_better() -> None:
+async def test_an_expired_session_is_checked_in_storage_first() -> None:
     house, stream = House(unauthenticated(b"/x")), Stream(session(idle_timeout_s=60.0))
     house.clock.now += 59
     house.watch.look(stream)
@@ -163,7 +163,7 @@ async def test_a_session_that_ran_out_is_asked_for_as_another_process_may_know_b
     assert [refusal.code for refusal in stream.refusals] == ["unauthenticated"]
 
 
-async def test_what_goes_by_a_session_that_is_over_is_asked_for_once() -> None:
+async def test_streams_of_an_ended_session_share_one_decision() -> None:
     house, one = House(unauthenticated(b"/x")), session()
     one.stale = True
     streams = [Stream(one) for _ in range(5)]
@@ -185,7 +185,7 @@ async def test_an_exchange_that_ended_in_the_meantime_is_left_alone() -> None:
     assert (house.asked, stream.refusals) == (1, [])
 
 
-async def test_news_are_read_once_at_a_time() -> None:
+async def test_the_feed_is_read_by_one_task_at_a_time() -> None:
     house = House()
     house.memory.current = False
     for _ in range(5):
@@ -194,7 +194,7 @@ async def test_news_are_read_once_at_a_time() -> None:
     assert house.memory.reads == 1 and house.memory.current
 
 
-async def test_while_storage_is_silent_what_is_open_stays_for_a_while() -> None:
+async def test_streams_stay_open_for_a_while_without_storage() -> None:
     house, stream = House(), Stream(session())
     house.memory.current, house.memory.fault = False, StorageUnavailable()
     house.memory.silent_s = SILENCE_S - 1
@@ -259,7 +259,7 @@ async def test_a_stream_that_cannot_be_ended_keeps_no_other_open() -> None:
     assert all(len(stream.refusals) == 1 for stream in streams)
 
 
-async def test_a_stream_that_cannot_be_ended_does_not_end_the_look_at_others() -> None:
+async def test_an_error_while_ending_a_stream_is_contained() -> None:
     house, stream = House(), Stuck(session())
     house.memory.current, house.memory.silent_s = False, SILENCE_S + 1
     house.watch.look(stream)

@@ -57,9 +57,7 @@ FRAMES = st.builds(
 
 
 @given(st.lists(FRAMES, max_size=6), st.lists(st.integers(0, 200_000), max_size=12))
-def test_a_reader_knows_where_frames_end_however_they_are_cut(
-    frames: list[bytes], cuts: list[int]
-) -> None:
+def test_a_reader_finds_frame_boundaries_in_any_split(frames: list[bytes], cuts: list[int]) -> None:
     stream, ends, at = b"".join(frames), {0}, 0
     for one in frames:
         at += len(one)
@@ -146,7 +144,7 @@ def test_a_session_that_ends_closes_its_websockets_with_4401(
     assert application.ends[ended][0] != 4401, "what it is told is not the application's to hear"
 
 
-def test_one_that_may_no_longer_be_open_is_closed_with_4403(live: Live) -> None:
+def test_a_websocket_that_lost_access_is_closed_with_4403(live: Live) -> None:
     with visit(live, live.login("bob"), "/staff/x") as socket:
         socket.send("here")
         assert socket.recv(PATIENCE_S) == "here"
@@ -229,7 +227,7 @@ def test_a_close_frame_is_never_put_into_another(deploy: Start, sent: bytes, tel
             assert rest(client) == (FAREWELL if tells else b"")
 
 
-def test_a_client_that_goes_on_talking_still_hears_why(deploy: Start) -> None:
+def test_a_client_that_keeps_sending_gets_the_close_frame(deploy: Start) -> None:
     """Unread bytes would make the system reset the connection and discard the close frame."""
     with Origin((switching(b"", lambda wire: wire.rest()),)) as origin:
         live = deploy("", routes=[{"upstream": origin.url, "close_websockets": True}])
@@ -268,7 +266,7 @@ def test_a_client_that_does_not_read_is_cut_off_all_the_same(deploy: Start) -> N
 
 
 @pytest.mark.parametrize("case", ["off", "another protocol"])
-def test_what_is_no_websocket_or_did_not_ask_is_cut(deploy: Start, case: str) -> None:
+def test_tunnels_that_are_no_websockets_are_cut(deploy: Start, case: str) -> None:
     def other(wire: Wire) -> None:
         wire.head()
         wire.send(b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: echo/1\r\n\r\n")

@@ -104,7 +104,7 @@ def test_close_codes_and_reasons_pass_both_ways(
         until(lambda: {(code, "so I wish"), (code, "")} & {*application.ends[ended:]})
 
 
-def test_an_abrupt_end_of_either_side_is_one_for_the_other(
+def test_an_abrupt_end_of_one_side_is_abrupt_for_the_other(
     live: Live, application: Application, cookie: str
 ) -> None:
     with visit(live, cookie, "/abrupt") as socket, pytest.raises(ConnectionClosed):
@@ -154,7 +154,7 @@ def test_clients_without_a_session_and_pages_of_other_sites_are_refused(
         assert socket.recv(PATIENCE_S) == "mine"
 
 
-def test_paths_of_doorward_are_no_websockets(live: Live, cookie: str) -> None:
+def test_doorwards_own_paths_ignore_an_upgrade(live: Live, cookie: str) -> None:
     assert status(live, cookie, "/.doorward/healthz") == 200
 
 
@@ -162,7 +162,7 @@ def test_an_early_refusal_of_an_upstream_is_forwarded(live: Live, cookie: str) -
     assert status(live, cookie, "/teapot") == 418
 
 
-def test_one_too_many_is_refused(live: Live, cookie: str) -> None:
+def test_websockets_are_limited(live: Live, cookie: str) -> None:
     with ExitStack() as stack:
         sockets = [stack.enter_context(visit(live, cookie)) for _ in range(4)]
         assert status(live, cookie) == 503
@@ -223,7 +223,7 @@ HANDSHAKES = {
 
 
 @pytest.mark.parametrize("lines", HANDSHAKES.values(), ids=HANDSHAKES)
-def test_a_handshake_that_is_not_ours_is_none(deploy: Start, lines: bytes) -> None:
+def test_an_invalid_handshake_of_the_upstream_is_502(deploy: Start, lines: bytes) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         head = b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"

@@ -66,7 +66,7 @@ def test_every_header_is_added_to_an_answer_that_has_none() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 206, 302, 404, 500, 503])
-def test_hsts_is_sent_over_https_alone(status: int) -> None:
+def test_hsts_is_sent_only_over_https(status: int) -> None:
     assert added(**ALL).missing([], status, secure=False) == ADDED
 
 
@@ -215,15 +215,13 @@ async def test_a_remaining_session_time_is_never_cached(fronts: Build, origin: O
         assert answer.values(b"cache-control") == [control]
 
 
-def test_it_cannot_be_said_where_shared_caches_keep_answers() -> None:
+def test_session_expires_is_refused_with_shared_caching() -> None:
     route = {"upstream": "http://a", "session_expires": True, "cache_control": "keep"}
     with pytest.raises(InvalidSettings, match=r"routes\[0\].session_expires: would be stored"):
         settings_from({"routes": [route]})
 
 
-def test_how_long_a_session_lasts_is_said_over_every_carrier(
-    deploy: Start, carrier: Carrier
-) -> None:
+def test_the_session_time_is_sent_under_every_server(deploy: Start, carrier: Carrier) -> None:
     with Origin((answering(OK, b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n'),)) as origin:
         routes = [{"upstream": origin.url, "session_expires": True}]
         live = deploy("", routes=routes, users=[config_user()], **carrier)
@@ -235,7 +233,7 @@ def test_how_long_a_session_lasts_is_said_over_every_carrier(
                 assert (answer.status, 7100 < int(said) <= 7200) == (status, True)
 
 
-async def test_an_application_in_this_process_has_it_said(tmp_path: Path) -> None:
+async def test_the_session_time_is_sent_for_an_application_in_this_process(tmp_path: Path) -> None:
     async def inner(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"ok"})

@@ -36,7 +36,7 @@ MANAGED = corpus("identity_headers.txt")
 
 
 @pytest.mark.parametrize("name", MANAGED, ids=ascii)
-def test_a_header_that_says_who_somebody_is_never_passes(name: bytes) -> None:
+def test_an_identity_header_is_never_forwarded(name: bytes) -> None:
     """CVE-2025-64484, CVE-2026-39858, CVE-2026-54763, CVE-2026-52845: `_` folded to `-`.
     CVE-2026-33433: a spelling with another case was kept next to the proxy's. CVE-2026-35051,
     CVE-2026-54764, CVE-2024-52003: X-Forwarded-Prefix and -Port. CVE-2018-1283: a header read as
@@ -141,7 +141,7 @@ def test_forwarded_headers_keep_their_order_and_bytes(headers: list[Header]) -> 
         ]
 
 
-def test_hop_by_hop_headers_and_what_connection_names_end_here() -> None:
+def test_hop_by_hop_headers_are_removed() -> None:
     headers = [
         (b"connection", b"close, X-Hop ,, x-other"),
         (b"keep-alive", b"timeout=5"),
@@ -212,7 +212,7 @@ OVERRIDDEN = [
 
 
 @pytest.mark.parametrize(("rules", "target", "passes"), OVERRIDDEN)
-async def test_method_overrides_end_here_where_the_method_had_a_say(
+async def test_method_overrides_are_removed_if_a_rule_names_methods(
     fronts: Build, rules: list[Any], target: str, passes: bool
 ) -> None:
     override = (b"x-http-method-override", b"DELETE")
@@ -222,7 +222,7 @@ async def test_method_overrides_end_here_where_the_method_had_a_say(
     assert (b"DELETE" in front.origin.heads[-1]) == passes
 
 
-def test_an_answers_hop_by_hop_headers_end_here() -> None:
+def test_hop_by_hop_headers_of_an_answer_are_removed() -> None:
     headers = [
         (b"Connection", b"X-Hop"),
         (b"Keep-Alive", b"timeout=5"),
@@ -239,7 +239,7 @@ def test_an_answers_hop_by_hop_headers_end_here() -> None:
 
 @pytest.mark.parametrize("name", corpus("identity_headers.txt"), ids=ascii)
 @pytest.mark.parametrize("spell", [bytes, bytes.upper, bytes.title])
-def test_no_answer_says_who_somebody_is(name: bytes, spell: Any) -> None:
+def test_identity_headers_are_removed_from_answers(name: bytes, spell: Any) -> None:
     """Headers that are removed from requests, in any spelling, are also removed from answers,
     including 1xx."""
     if not is_identity_name(name):
@@ -250,14 +250,14 @@ def test_no_answer_says_who_somebody_is(name: bytes, spell: Any) -> None:
 
 
 @pytest.mark.parametrize("name", [b"Content-Length", b"content-length"])
-def test_an_interim_answer_says_nothing_of_a_body(name: bytes) -> None:
+def test_an_interim_answer_has_no_body_headers(name: bytes) -> None:
     """RFC 9110 8.6: it has no body, and a client that reads one would use the next answer for
     it."""
     kept = interim_headers([(name, b"4"), (b"Link", b"</a>"), (b"Transfer-Encoding", b"chunked")])
     assert kept == [(b"Link", b"</a>")]
 
 
-def test_names_that_clients_invent_fill_no_memory() -> None:
+def test_the_cache_of_header_names_is_bounded() -> None:
     """As for CVE-2023-30798: everything that a client can repeat is bounded."""
     from doorward.http1 import headers
 
@@ -268,7 +268,7 @@ def test_names_that_clients_invent_fill_no_memory() -> None:
     assert max(map(len, headers._ACTIONS)) < 100
 
 
-async def test_chains_that_clients_begin_fill_no_memory(fronts: Build, origin: Origin) -> None:
+async def test_the_cache_of_forwarded_addresses_is_bounded(fronts: Build, origin: Origin) -> None:
     """As for CVE-2023-30798: a trusted proxy forwards a chain of any length."""
     from doorward.gate import addresses
 

@@ -58,7 +58,7 @@ def put_right(line: Header, request: Accepted | None = None, **values: Any) -> b
         (b"/wiki/%2Fa", b"/%2Fa"),
     ],
 )
-async def test_the_routes_path_is_taken_off_byte_for_byte(
+async def test_the_routes_path_is_stripped_byte_for_byte(
     fronts: Build, origin: Origin, target: bytes, sent: bytes
 ) -> None:
     routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
@@ -87,7 +87,9 @@ async def test_the_routes_path_itself_leads_to_its_slash(
     assert origin.heads[0].startswith(b"PROPFIND / HTTP/1.1\r\n")
 
 
-async def test_who_may_not_open_the_page_is_not_led_to_it(fronts: Build, origin: Origin) -> None:
+async def test_a_client_without_access_is_not_redirected_to_the_slash(
+    fronts: Build, origin: Origin
+) -> None:
     routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
     front = await fronts(routes=routes)
     assert (await front.get("/wiki")).status == 401
@@ -145,7 +147,7 @@ async def test_a_chain_of_prefixes_is_carried_on_for_trusted_peers_only(
     assert b"x-forwarded-prefix: /wiki\r\n" in origin.heads[1]
 
 
-async def test_a_value_that_reads_like_the_prefix_hides_no_other_line(
+async def test_a_value_that_looks_like_a_prefix_header_is_ignored(
     fronts: Build, origin: Origin
 ) -> None:
     """CVE-2022-22720, CVE-2023-25690: hiding the line with the body's length would allow
@@ -167,7 +169,7 @@ raw = st.text("ab/%2Fc;.&=?~", max_size=30).map(str.encode)
 
 
 @given(raw)
-def test_what_is_sent_is_what_was_asked_without_its_beginning(rest: bytes) -> None:
+def test_only_the_prefix_of_the_target_is_removed(rest: bytes) -> None:
     rewriting = build_rewriting(route(path="/wiki", rewrite={"strip_path": True}))
     assert rewriting is not None
     target = b"/wiki" + rest
@@ -200,7 +202,9 @@ def test_another_host_is_sent(host: str, upstream: str, sent: bytes) -> None:
     assert head == b"GET / HTTP/1.1\r\nhost: %b\r\nhost-x: y\r\n\r\n" % sent
 
 
-async def test_the_host_that_was_asked_is_kept_or_told(fronts: Build, origin: Origin) -> None:
+async def test_the_requested_host_is_kept_or_sent_as_x_forwarded_host(
+    fronts: Build, origin: Origin
+) -> None:
     routes = [
         {"path": "/", "upstream": origin.url},
         {"path": "/old", "upstream": origin.url, "rewrite": {"host": "old.internal"}},
@@ -223,7 +227,7 @@ async def test_the_host_that_was_asked_is_kept_or_told(fronts: Build, origin: Or
         ("/", False, b"/x", b"/base/x"),
     ],
 )
-async def test_an_upstreams_own_path_stands_before_every_requests(
+async def test_an_upstreams_own_path_is_prepended(
     fronts: Build, origin: Origin, path: str, strips: bool, target: bytes, sent: bytes
 ) -> None:
     rewrite = {"strip_path": strips}
@@ -306,7 +310,7 @@ UNDER: dict[str, Any] = {
         (b"mailto:a@b", b"mailto:a@b"),
     ],
 )
-def test_a_location_is_put_right(said: bytes, told: bytes) -> None:
+def test_a_location_is_rewritten(said: bytes, told: bytes) -> None:
     for name in (b"Location", b"content-location"):
         assert put_right((name, said), **UNDER) == told
 
@@ -328,13 +332,13 @@ BASED = UNDER | {"upstream": "http://10.0.0.5:9000/base"}
         (b"/base//evil.test", b"/wiki//evil.test"),
     ],
 )
-def test_a_location_beneath_the_upstreams_own_path_is_put_right(said: bytes, told: bytes) -> None:
+def test_a_location_beneath_the_upstreams_own_path_is_rewritten(said: bytes, told: bytes) -> None:
     assert put_right((b"location", said), **BASED) == told
     cookie = put_right((b"set-cookie", b"a=1; Path=/base"), **BASED)
     assert cookie == b"a=1; Path=/wiki"
 
 
-def test_what_lies_beneath_an_upstreams_own_path_is_never_another_host() -> None:
+def test_a_stripped_location_cannot_become_another_host() -> None:
     based = "http://10.0.0.5:9000/base"
     values: dict[str, Any] = {"rewrite": {"answers": True}, "upstream": based}
     assert put_right((b"location", b"/base//evil.test"), **values) == b"/base//evil.test"
@@ -356,7 +360,7 @@ def test_what_lies_beneath_an_upstreams_own_path_is_never_another_host() -> None
         (b"5; url='", b"5; url='"),
     ],
 )
-def test_a_refresh_is_put_right(said: bytes, told: bytes) -> None:
+def test_a_refresh_header_is_rewritten(said: bytes, told: bytes) -> None:
     assert put_right((b"Refresh", said), **UNDER) == told
 
 
@@ -383,7 +387,7 @@ def test_other_headers_are_left_alone() -> None:
     st.text("/\\.:@?#%ahtps w\t0159", max_size=40).map(str.encode)
     | st.text("/\\\t@", max_size=6).map(lambda rest: b"http://intranet:8080" + rest.encode())
 )
-def test_no_location_is_made_that_leads_elsewhere_than_it_said(said: bytes) -> None:
+def test_a_rewritten_location_stays_on_this_host(said: bytes) -> None:
     """Every rewritten value is a path on this host in every browser's reading."""
     told = put_right((b"location", said), **UNDER)
     if told != said:
@@ -414,7 +418,7 @@ def test_no_location_is_made_that_leads_elsewhere_than_it_said(said: bytes) -> N
         ),
     ],
 )
-def test_a_cookies_domain_and_path_are_put_right(said: bytes, told: bytes) -> None:
+def test_a_cookies_domain_and_path_are_rewritten(said: bytes, told: bytes) -> None:
     assert put_right((b"Set-Cookie", said), **UNDER) == told
 
 
@@ -433,7 +437,7 @@ def test_attributes_are_added_where_the_application_left_them_out(said: bytes, t
 
 
 @pytest.mark.outside
-async def test_an_answer_is_put_right_on_its_way(tmp_path: Path) -> None:
+async def test_answers_are_rewritten_if_enabled(tmp_path: Path) -> None:
     lines = b"Location: /login\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nX: /y\r\n"
     answer = b"HTTP/1.1 302 Found\r\n" + lines + b"Content-Length: 0\r\n\r\n"
     with Origin((answering(answer),)) as origin:
@@ -521,14 +525,14 @@ def test_an_answer_for_one_session_is_never_stored_by_a_shared_cache(
         "X-Accel-Expires",
     ],
 )
-def test_what_shared_caches_obey_before_cache_control_goes(name: str) -> None:
+def test_headers_that_override_cache_control_are_removed(name: str) -> None:
     headers = [(name.encode(), b"max-age=60"), (b"ETag", b"x")]
     assert answer_headers(headers, lambda line: False) == headers
     kept = answer_headers(headers, lambda line: False, private=True)
     assert kept == [(b"ETag", b"x"), (b"cache-control", b"private")]
 
 
-def test_expires_goes_where_max_age_says_the_same_and_stays_where_nothing_else_does() -> None:
+def test_expires_is_removed_only_beside_max_age() -> None:
     past = (b"expires", b"0")
     kept = answer_headers([past], lambda line: False, private=True)
     assert kept == [past, (b"cache-control", b"private")]
@@ -599,7 +603,7 @@ async def test_protected_answers_are_kept_by_no_shared_cache(tmp_path: Path) -> 
         ("GET", [(b"sec-fetch-site", b"cross-site"), (b"x-http-method-override", b"PUT")], 403),
     ],
 )
-async def test_only_pages_of_this_site_change_something(
+async def test_only_same_origin_requests_can_change_something(
     fronts: Build, origin: Origin, method: str, headers: list[Header], status: int
 ) -> None:
     routes = [{"upstream": origin.url, "same_origin": True}]
@@ -645,7 +649,7 @@ def test_contradictory_settings_are_refused(values: dict[str, Any], said: str) -
         route(**values)
 
 
-def test_secure_cookies_are_no_use_over_http() -> None:
+def test_secure_cookies_are_refused_over_http() -> None:
     chosen = [{"upstream": "http://a", "cookies": {"secure": True}}]
     with pytest.raises(InvalidSettings, match="public_url is http"):
         settings_from({"routes": chosen})

@@ -173,7 +173,7 @@ def test_a_module_imports_from_its_own_part_and_the_rows_after_it(source: Path) 
 
 
 @every_source
-def test_a_library_stops_at_its_door(source: Path) -> None:
+def test_a_library_is_imported_only_in_its_place(source: Path) -> None:
     libraries = {name.split(".")[0] for name in imported(source)}
     assert not {lib for lib in libraries & DOORS.keys() if not inside(source, DOORS[lib])}
     assert not {lib for lib in libraries & STRANGERS.keys() if inside(source, STRANGERS[lib])}
@@ -219,7 +219,7 @@ ENDS = re.compile(r"\b(sessions|service)\.(end|end_own|end_all|revoke|revoke_all
 
 
 @every_source
-def test_what_ends_sessions_for_their_user_completes_a_logout(source: Path) -> None:
+def test_endpoints_that_end_own_sessions_complete_the_logout(source: Path) -> None:
     """If the caller's own session ends, the applications behind Doorward have to be informed. The
     administration API has no session, and `leave` belongs to the page."""
     if part(module_name(source)) not in ("pages", "dialects") or inside(source, ("dialects/api/",)):
@@ -257,7 +257,7 @@ def test_a_module_starts_with_a_docstring(source: Path) -> None:
 
 @every_source
 @pytest.mark.filterwarnings("default::UserWarning")
-def test_a_long_file_is_named(source: Path) -> None:
+def test_a_long_file_is_a_warning(source: Path) -> None:
     """Only a warning: a class split in two to satisfy a limit is worse than a long file."""
     lines = len(source.read_text().splitlines())
     if lines > LINES_WITHOUT_WARNING:

@@ -70,7 +70,7 @@ def test_the_image_says_how_it_is_started_stopped_and_asked_for_its_health() -> 
     assert stage["HEALTHCHECK"][0].endswith('CMD ["doorward", "health"]')
 
 
-def test_only_what_the_image_is_built_from_reaches_the_builder() -> None:
+def test_the_build_context_has_only_what_the_image_copies() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert next(line for line in lines if not line.startswith("#")) == "*"
     let_in = {line[1:] for line in lines if line.startswith("!")}
@@ -85,7 +85,7 @@ def test_the_application_of_the_sidecar_publishes_no_port_and_sees_no_outer_netw
     assert all(COMPOSE["networks"][name]["internal"] is True for name in legacy["networks"])
 
 
-def test_doorward_alone_stands_on_both_networks() -> None:
+def test_only_doorward_is_on_both_networks() -> None:
     doorward = SERVICES["doorward"]
     assert set(doorward["networks"]) > set(SERVICES["legacy"]["networks"])
     assert all(port.startswith("127.0.0.1:") for port in doorward["ports"])

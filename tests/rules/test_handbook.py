@@ -102,7 +102,7 @@ def test_the_handbook_names_the_test_of_each_promise_but_the_last() -> None:
         assert (ROOT / test).exists() if "/" in test else f"def {test}(" in tests
 
 
-def test_it_installs_from_no_index_before_there_is_a_release_on_one() -> None:
+def test_it_does_not_install_from_an_index_before_a_release() -> None:
     for page in PAGES:
         assert not re.search(r"pip install [^\n]*\bdoorward\b", page.read_text()), page
 
@@ -112,7 +112,7 @@ def test_it_installs_from_no_index_before_there_is_a_release_on_one() -> None:
     [path for path in ROOT.rglob("*.md") if not {".venv", "node_modules", "build"} & {*path.parts}],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_its_links_lead_somewhere(page: Path) -> None:
+def test_its_links_are_not_broken(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), target

@@ -45,7 +45,7 @@ def run(test: str, folder: Path, may_not_skip: str) -> subprocess.CompletedProce
     [(SKIPPED, "1", 1), (SKIPPED, "", 0), (SKIPPED, "0", 0), (EXPECTED_TO_FAIL, "1", 0)],
     ids=["forbidden", "not asked", "switched off", "expected to fail"],
 )
-def test_a_skip_fails_the_run_where_that_is_asked_for(
+def test_a_skip_fails_the_run_if_forbidden(
     test: str, may_not_skip: str, status: int, tmp_path: Path
 ) -> None:
     ended = run(test, tmp_path, may_not_skip)

@@ -150,7 +150,7 @@ def pinned() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in pairs}
 
 
-def test_the_pinned_versions_are_those_of_all_that_is_needed_and_allowed() -> None:
+def test_all_dependencies_are_pinned_to_allowed_versions() -> None:
     versions = pinned()
     assert (
         not set(needed(Requirement("doorward[postgresql]"), set())) - versions.keys() - {"doorward"}
