@@ -68,7 +68,7 @@ def named(request_id: str) -> tuple[str, str]:
     return f"X-Request-Id: {request_id}", "X-Forwarded-For: 198.51.100.7"
 
 
-def test_a_forwarded_request_tells_who_asked(live: Live) -> None:
+def test_a_forwarded_request_is_logged_with_its_user(live: Live) -> None:
     cookie = live.login()
     for turn in range(3):  # new, kept, and with headers that were sent before
         with live.client() as client:
@@ -86,7 +86,7 @@ def test_a_forwarded_request_tells_who_asked(live: Live) -> None:
         assert (line["user"], line["cut"]) == ("alice", False)
 
 
-def test_refusals_and_own_pages_are_lines(live: Live) -> None:
+def test_refusals_and_own_pages_are_logged(live: Live) -> None:
     cookie = live.login()
     live.get("/a", cookie)
     for target, lines, status, decision, reason, user in [
@@ -147,7 +147,7 @@ def test_a_stream_that_ends_with_its_session_says_why(live: Live, origin: Origin
     assert (line["status"], line["decision"], line["reason"]) == (401, "refused", "unauthenticated")
 
 
-def test_a_tunnel_is_a_line_at_its_end(live: Live) -> None:
+def test_a_tunnel_is_logged_when_it_ends(live: Live) -> None:
     cookie = live.login()
     with live.client() as client:
         asked = ("Connection: Upgrade", "Upgrade: echo", cookie, *named("tunnel"))
@@ -195,7 +195,7 @@ def test_no_line_holds_a_token_or_a_cookie(live: Live) -> None:
     assert token.split(".")[-1] not in written
 
 
-def test_hostile_bytes_make_no_lines_and_move_no_cursor(live: Live) -> None:
+def test_hostile_bytes_are_escaped(live: Live) -> None:
     live.get("/public/a", *named("the-last-before"))
     line_of(live, "the-last-before")
     before = len(lines(live))

@@ -83,7 +83,7 @@ handshakes_are_cut = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisable
 @handshakes_are_cut
 @pytest.mark.parametrize("says_something", [False, True], ids=["silent", "begun"])
 @pytest.mark.parametrize("entrance", ENTRANCES)
-def test_connections_that_come_to_nothing_are_counted(
+def test_connections_without_a_request_are_counted(
     tmp_path: Path, entrance: str, says_something: bool
 ) -> None:
     with live_with(tmp_path, entrance) as live, ExitStack() as stack:
@@ -101,7 +101,7 @@ def test_connections_that_come_to_nothing_are_counted(
 @handshakes_are_cut
 @pytest.mark.parametrize("says_something", [False, True], ids=["silent", "begun"])
 @pytest.mark.parametrize("entrance", ENTRANCES)
-def test_connections_that_come_to_nothing_are_given_up(
+def test_connections_without_a_request_are_closed_at_the_deadline(
     tmp_path: Path, entrance: str, says_something: bool
 ) -> None:
     limits = LIMITS | {"header_timeout": "2s"}  # the test waits until it is over
@@ -161,7 +161,7 @@ def test_plain_http_on_an_https_port_gets_a_message(tmp_path: Path, request_: by
 # Descriptors
 
 
-def test_more_connections_than_descriptors_are_lowered_at_the_start() -> None:
+def test_the_connection_limit_is_lowered_to_the_descriptors() -> None:
     settings = settings_from({"routes": [{"upstream": "http://a"}], "limits": {"connections": 700}})
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
@@ -178,7 +178,7 @@ def bound(live: Live, descriptors: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_is_lowered_is_said_in_one_line(tmp_path: Path, workers: int) -> None:
+def test_lowered_limits_are_logged_in_one_line(tmp_path: Path, workers: int) -> None:
     live = Live(tmp_path, "http://127.0.0.1:9", workers=workers)
     line = ["sh", "-c", 'ulimit -n 300; exec "$@"', "sh"]
     line += [os.fspath(DOORWARD), "serve", "-c", os.fspath(live.config)]

@@ -143,7 +143,7 @@ class Refuser(Recorder):
 
 
 @pytest.mark.parametrize("cut", [0, 50, 90])
-async def test_nothing_behind_a_body_is_begun_once_its_request_is_refused(cut: int) -> None:
+async def test_requests_after_a_refused_body_are_not_started(cut: int) -> None:
     refuser, transport = Refuser(), Transport()
     connection = protocol_with(LimitSettings(), None, refuser)(Connections())
     connection.connection_made(transport)

@@ -56,7 +56,7 @@ class Broken:
 
 @pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize("begun", [False, True])
-async def test_a_fault_is_logged_and_the_client_hears_of_it(begun: bool, waits: bool) -> None:
+async def test_an_error_is_logged_and_reported_to_the_client(begun: bool, waits: bool) -> None:
     transport = Recording()
     connection = protocol_with(LimitSettings(), None, Broken(begun, waits))(Connections())
     connection.connection_made(transport)

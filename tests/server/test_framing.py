@@ -54,7 +54,7 @@ def test_http_1_0_gets_no_interim_answers(stage: Stage) -> None:
         assert values_of(act.origin.heads[0], b"expect") == []
 
 
-def test_the_upstream_says_whether_to_go_on_with_the_body(stage: Stage) -> None:
+def test_the_upstream_decides_whether_to_send_100_continue(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         assert values_of(wire.head(), b"expect") == [b"100-continue"]
         wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -101,7 +101,7 @@ def test_a_body_that_was_not_asked_for_is_not_awaited_once_an_answer_begins(stag
         assert client.until(b"0\r\n\r\n") == rest
 
 
-def test_an_unasked_continue_goes_no_further(stage: Stage) -> None:
+def test_an_unrequested_100_continue_is_dropped(stage: Stage) -> None:
     with stage.playing(answering(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)) as act:
         assert act.ask().status == 200
 
@@ -168,14 +168,14 @@ def test_trailers_of_a_request_reach_the_origin(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("method", ["BREW", "VERSION-CONTROL", "M-SEARCH", "PROPFIND", "X", "A.B"])
-def test_a_method_that_nobody_knows_is_forwarded(stage: Stage, method: str) -> None:
+def test_an_unknown_method_is_forwarded(stage: Stage, method: str) -> None:
     with stage.playing(answering(OK)) as act, act.client() as client:
         for body in (b"", b"hello"):
             assert client.ask(act.request(method=method, body=body)).status == 200
         assert [head.split()[0] for head in act.origin.heads] == [method.encode()] * 2
 
 
-def test_options_asks_the_whole_server(stage: Stage, deploy: Start) -> None:
+def test_options_with_an_asterisk_is_forwarded(stage: Stage, deploy: Start) -> None:
     with stage.playing(answering(OK)) as act:
         live = deploy(act.origin.url, access={"default": "public"})
         for target in ("*", "http://app.test"):
@@ -227,7 +227,7 @@ def test_empty_lines_before_a_request_are_skipped(stage: Stage) -> None:
     "line",
     ["Expect: 100-continue \t", "Max-Forwards: many", "Max-Forwards: 1\r\nMax-Forwards: 2"],
 )
-def test_what_says_nothing_of_a_request_does_not_refuse_it(stage: Stage, line: str) -> None:
+def test_irrelevant_header_details_are_accepted(stage: Stage, line: str) -> None:
     """RFC 9110 5.5, 7.6.2: space around a value, and Max-Forwards with GET."""
     with stage.playing(answering(OK)) as act:
         assert act.ask(line).status == 200
@@ -255,7 +255,7 @@ def test_headers_that_connection_lists_are_not_forwarded(stage: Stage) -> None:
         b"POST /r0/ HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
-def test_nothing_is_read_behind_what_was_refused(stage: Stage, request_: bytes) -> None:
+def test_nothing_is_read_after_a_refused_request(stage: Stage, request_: bytes) -> None:
     with stage.playing(answering(OK)) as act, stage.live.client() as client:
         client.send(request_ + act.request())
         answer = client.answer()
@@ -280,7 +280,7 @@ def test_a_request_is_answered_although_what_follows_is_refused(
         assert len(act.origin.heads) == 2
 
 
-def test_of_what_comes_behind_a_last_request_nothing_is_minded(stage: Stage) -> None:
+def test_bytes_after_a_last_request_are_ignored(stage: Stage) -> None:
     with stage.playing(answering(OK)) as act, act.client() as client:
         with contextlib.suppress(OSError):
             client.send(act.request("Connection: close") + act.request() * 5000)
@@ -295,7 +295,7 @@ def test_of_what_comes_behind_a_last_request_nothing_is_minded(stage: Stage) -> 
         ("Expect: 100-continue", "Connection: upgrade", "Upgrade: echo/1"),
     ],
 )
-def test_what_is_refused_behind_an_answer_that_closes_gets_none(
+def test_an_invalid_request_after_a_closing_answer_is_ignored(
     stage: Stage, lines: tuple[str, ...]
 ) -> None:
     """The answer says that it is the last, and nothing can be sent after it."""
@@ -358,7 +358,7 @@ def test_a_request_may_come_byte_by_byte(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("request_", corpus("requests_refused.txt"), ids=ascii)
-def test_what_is_refused_is_refused_byte_by_byte_too(stage: Stage, request_: bytes) -> None:
+def test_a_refused_request_is_refused_byte_by_byte(stage: Stage, request_: bytes) -> None:
     with stage.live.client() as client:
         dribble(client, request_ + get("/r0/smuggled", host="a"))
         assert client.answer().status in (400, 0)
@@ -380,7 +380,7 @@ def test_an_answer_may_come_byte_by_byte(stage: Stage) -> None:
         assert client.ask(act.request()).body == b"ok"
 
 
-def test_answers_of_ours_have_one_date(stage: Stage) -> None:
+def test_doorwards_own_answers_have_one_date(stage: Stage) -> None:
     """RFC 9110 6.6.1."""
     for target in ("/.doorward/login", "/.doorward/nothing", "/r0/../", "/elsewhere"):
         assert len(stage.live.get(target).values(b"date")) == 1, target
@@ -389,7 +389,7 @@ def test_answers_of_ours_have_one_date(stage: Stage) -> None:
         assert len(client.answer().values(b"date")) == 1
 
 
-def test_space_behind_a_length_is_not_part_of_it(stage: Stage) -> None:
+def test_space_after_a_length_is_ignored(stage: Stage) -> None:
     """RFC 9110 5.5."""
     with stage.playing(answering(OK)) as act:
         assert act.ask("Content-Length: 5 \t", method="POST", body=b"hello").status == 200

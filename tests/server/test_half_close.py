@@ -68,7 +68,7 @@ class Slow:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_client_that_says_no_more_gets_its_answer(live: Live, method: str) -> None:
+def test_a_half_closed_client_gets_its_answer(live: Live, method: str) -> None:
     slow = Slow()
     with origin_of(live, slow) as origin, live.client() as client:
         assert client.get("/").status == 200
@@ -91,7 +91,7 @@ def test_a_page_of_ours_is_answered_too(live: Live) -> None:
         assert client.is_closed()
 
 
-def test_several_requests_and_the_last_word_are_all_answered(live: Live) -> None:
+def test_pipelined_requests_before_a_half_close_are_answered(live: Live) -> None:
     with origin_of(live, answering(OK)), live.client() as client:
         last_word(client, get("/") * 5)
         assert [client.answer().body for _ in range(5)] == [b"ok"] * 5
@@ -117,7 +117,7 @@ def test_a_large_answer_is_whole(live: Live) -> None:
         get("/", "Transfer-Encoding: chunked").replace(b"GET", b"PUT", 1) + b"3\r\nabc\r\n",
     ],
 )
-def test_a_last_word_within_a_request_is_a_client_that_left(live: Live, part: bytes) -> None:
+def test_a_half_close_within_a_request_counts_as_leaving(live: Live, part: bytes) -> None:
     with origin_of(live, lambda wire: wire.rest() and None) as origin:
         with live.client() as client:
             last_word(client, part)
@@ -126,7 +126,7 @@ def test_a_last_word_within_a_request_is_a_client_that_left(live: Live, part: by
         assert not any(b"\r\n0\r\n" in wire.seen for wire in origin.wires)
 
 
-def test_a_last_word_on_an_idle_connection_closes_it(live: Live) -> None:
+def test_a_half_close_on_an_idle_connection_closes_it(live: Live) -> None:
     with live.client() as client:
         assert client.ask(HEALTH).status == 200
         client.sock.shutdown(socket.SHUT_WR)
@@ -145,7 +145,7 @@ def test_a_client_that_closes_is_noticed_before_it_is_answered(live: Live) -> No
         slow.let.set()
 
 
-def test_a_client_that_closes_after_its_last_word_is_noticed_as_well(live: Live) -> None:
+def test_a_close_after_a_half_close_is_noticed(live: Live) -> None:
     slow = Slow()
     with origin_of(live, slow) as origin:
         with live.client() as client:

@@ -46,7 +46,7 @@ def test_a_file_in_the_place_of_the_unix_socket_is_left_alone(tmp_path: Path) ->
     assert path.read_text() == "data"
 
 
-def test_a_unix_socket_is_listened_on_and_taken_away(deploy: Start, tmp_path: Path) -> None:
+def test_a_unix_socket_is_created_and_removed(deploy: Start, tmp_path: Path) -> None:
     path = tmp_path / "door.sock"
     with socket.socket(socket.AF_UNIX) as forgotten:
         forgotten.bind(os.fspath(path))
@@ -75,7 +75,7 @@ def live(deploy: Start) -> Live:
     return deploy("http://127.0.0.1:9")
 
 
-def test_the_admin_listener_tells_health_and_readiness(live: Live) -> None:
+def test_the_admin_listener_reports_health_and_readiness(live: Live) -> None:
     assert live.admin("/healthz").status_code == 200
     assert live.admin("/readyz").status_code == 200
     assert live.admin("/anything").status_code == 404
@@ -87,7 +87,7 @@ def test_the_admin_listeners_pages_are_not_public(live: Live) -> None:
         assert live.get(path).status == 401
 
 
-def test_the_admin_listener_cannot_be_posted_to_from_a_page(live: Live) -> None:
+def test_the_admin_listener_refuses_post(live: Live) -> None:
     """CVE-2026-27589, CVE-2018-14505: it never changes anything."""
     import httpx
 
@@ -98,7 +98,7 @@ def test_the_admin_listener_cannot_be_posted_to_from_a_page(live: Live) -> None:
     )
 
 
-def test_health_is_asked_by_a_command(live: Live) -> None:
+def test_the_health_command_asks_the_admin_listener(live: Live) -> None:
     until(lambda: live.command("health").returncode == 0)  # it waits for half a second
 
 

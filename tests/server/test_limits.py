@@ -73,7 +73,7 @@ def test_a_client_that_sends_the_whole_body_first_still_reads_413(stage: Stage) 
         assert not act.origin.heads
 
 
-def test_who_asks_whether_to_continue_is_told_no(stage: Stage) -> None:
+def test_a_client_that_expects_100_continue_gets_413(stage: Stage) -> None:
     with stage.playing(answering(OK)) as act, act.client() as client:
         client.send(act.request("Expect: 100-continue", "Content-Length: 9999", method="PUT"))
         assert client.answer().status == 413
@@ -113,7 +113,7 @@ def test_a_whole_body_that_passes_the_bound_in_one_piece_is_413_too(stage: Stage
         assert b"\r\n0\r\n" not in act.origin.wire().seen
 
 
-def test_chunks_that_pass_the_bound_under_an_answer_cut_it(stage: Stage) -> None:
+def test_chunks_over_the_limit_during_an_answer_cut_it(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel")
@@ -223,7 +223,7 @@ def test_a_connection_beyond_the_limit_is_refused_and_the_others_go_on(
     assert live.admin("/healthz").status_code == 200
 
 
-def test_a_proxy_of_ours_may_have_more(deploy: Start) -> None:
+def test_a_trusted_proxy_can_have_more_connections(deploy: Start) -> None:
     live = deploy(
         "http://127.0.0.1:9",
         limits={"connections_per_address": 2},
@@ -268,7 +268,7 @@ def test_a_connection_counts_as_its_client_once_that_is_known() -> None:
     assert counts.all == 0 and not counts.by_address
 
 
-def test_no_limit_counts_nothing() -> None:
+def test_without_a_limit_nothing_is_counted() -> None:
     counts = Counts(None, None, ())
     assert all(counts.enter("192.0.2.1") for _ in range(100))
     assert not counts.by_address
@@ -278,7 +278,7 @@ def test_no_limit_counts_nothing() -> None:
 
 
 @pytest.mark.parametrize("fast_lane", [True, False])
-def test_an_upstream_gets_so_many_at_a_time_others_wait_and_the_rest_is_503(
+def test_requests_to_an_upstream_are_limited_queued_or_refused(
     deploy: Start, fast_lane: bool
 ) -> None:
     may_go: list[bool] = []
@@ -331,7 +331,7 @@ def test_a_request_that_waits_too_long_is_503(deploy: Start) -> None:
         until(lambda: origin.is_done())
 
 
-def test_a_process_takes_as_many_descriptors_as_it_may(stage: Stage) -> None:
+def test_a_process_raises_its_descriptor_limit(stage: Stage) -> None:
     row = next(
         line
         for line in Path(f"/proc/{stage.live.pid}/limits").read_text().splitlines()
@@ -344,7 +344,7 @@ def test_a_process_takes_as_many_descriptors_as_it_may(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("descriptors", "lowered", "level"), [(64, 1, "warning"), (1024, 448, "info")]
 )
-def test_room_for_a_handful_of_connections_is_a_warning(
+def test_a_very_low_connection_limit_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, descriptors: int, lowered: int, level: str
 ) -> None:
     """For example under a service manager with `LimitNOFILE=64`: a single browser would get 503."""

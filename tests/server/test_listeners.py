@@ -21,7 +21,7 @@ from doorward.settings import Listen, Settings, settings_from
         (errno.EADDRNOTAVAIL, 443, "no such address"),
     ],
 )
-def test_a_reason_says_what_to_do(number: int, port: int, says: str) -> None:
+def test_an_error_says_what_to_do(number: int, port: int, says: str) -> None:
     assert says in explain_fault(Listen("127.0.0.1", port), OSError(number, os.strerror(number)))
 
 

@@ -117,7 +117,7 @@ async def test_what_an_application_sent_before_it_left_is_passed_on() -> None:
     assert socket.client.written == MANY and socket.client.is_closed
 
 
-async def test_nothing_follows_the_reason_for_the_end() -> None:
+async def test_nothing_follows_the_close_frame() -> None:
     socket = Socket(Turns())
     socket.end.data_received(MANY)
     socket.tunnel.cut(4401, "unauthenticated")
@@ -220,7 +220,7 @@ async def test_small_messages_for_a_slow_client_do_not_fill_memory() -> None:
     await socket.close()
 
 
-async def test_a_close_behind_many_messages_is_heard_although_the_client_is_slow() -> None:
+async def test_a_close_after_many_messages_is_handled_with_a_slow_client() -> None:
     socket = Parsed(Turns())
     await one_turn()
     socket.gate.clear()

@@ -141,7 +141,7 @@ def test_a_request_with_a_body_is_counted_too(live: Live) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])  # over a new connection, and over a kept one
-def test_what_an_upstream_does_wrong(live: Live, times: int) -> None:
+def test_upstream_failures_are_counted(live: Live, times: int) -> None:
     grew = Counting(live)
     assert live.get("/dead", live.login()).status == 502
     assert grew.of("requests_total", route="/dead", status="502", reason="bad_gateway") == 1
@@ -258,7 +258,7 @@ def test_connections_without_a_request_are_counted(live: Live) -> None:
     assert of_these == [2, 1]
 
 
-def test_only_the_admin_listener_tells(live: Live) -> None:
+def test_only_the_admin_listener_serves_metrics(live: Live) -> None:
     assert live.get("/metrics").status == 401
     assert live.get("/metrics", live.login()).body == b"ok"  # the application's
 
@@ -279,7 +279,7 @@ def ask_often(live: Live, number: int) -> None:
             assert clients[at % 20].get("/wiki/a", host=live.host).status == 200
 
 
-def test_whichever_process_answers_tells_of_all(pair: Live) -> None:
+def test_every_process_reports_the_numbers_of_all(pair: Live) -> None:
     before = scrape(pair).of("requests_total", route="/wiki", status="200")
     for round in range(1, 6):
         ask_often(pair, 40)
@@ -288,7 +288,7 @@ def test_whichever_process_answers_tells_of_all(pair: Live) -> None:
         assert seen.of("processes") == 2
 
 
-def test_nothing_falls_when_a_process_is_killed(pair: Live) -> None:
+def test_counters_do_not_decrease_when_a_process_is_killed(pair: Live) -> None:
     ask_often(pair, 40)
     wrong(pair)
     before = scrape(pair)

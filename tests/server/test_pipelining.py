@@ -177,7 +177,7 @@ async def test_a_client_with_many_requests_lets_others_have_their_turn(
     connection.connection_lost(None)
 
 
-async def test_what_follows_a_request_for_an_upgrade_is_its_tunnels() -> None:
+async def test_bytes_after_an_upgrade_request_belong_to_the_tunnel() -> None:
     """Even if it is longer than one read."""
     gateway = Gateway(in_a_task=True)
     transport = Transport()
@@ -194,7 +194,7 @@ async def test_what_follows_a_request_for_an_upgrade_is_its_tunnels() -> None:
     connection.connection_lost(None)
 
 
-def test_answers_that_need_no_waiting_follow_one_that_does(deploy: Start, fast_lane: bool) -> None:
+def test_immediate_answers_follow_a_forwarded_one_in_order(deploy: Start, fast_lane: bool) -> None:
     """They are not answered recursively: a thousand would overflow the stack."""
     count = 2000
     rules = {"rules": [{"path": "/open", "require": "public"}]}

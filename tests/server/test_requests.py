@@ -32,9 +32,7 @@ def test_a_request_that_can_be_read_in_two_ways_is_refused(stage: Stage, request
 
 
 @pytest.mark.parametrize("target", corpus("paths_refused.txt"), ids=ascii)
-def test_a_path_that_nobody_may_send_is_refused_on_the_wire_too(
-    stage: Stage, target: bytes
-) -> None:
+def test_a_forbidden_path_is_refused_on_the_wire(stage: Stage, target: bytes) -> None:
     with stage.live.client() as client:
         client.send(b"GET " + target + b" HTTP/1.1\r\nHost: app.test\r\n\r\n")
         assert client.answer().status == 400
@@ -139,7 +137,7 @@ def test_trailers_never_become_headers(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 50, 10_000])
-def test_methods_that_nobody_knows_may_follow_others(stage: Stage, size: int) -> None:
+def test_unknown_methods_can_follow_others(stage: Stage, size: int) -> None:
     """However the data are split, also after a body."""
     with stage.playing(answering(OK)) as act, act.client() as client:
         brew = act.request(method="BREW")
@@ -152,7 +150,7 @@ def test_methods_that_nobody_knows_may_follow_others(stage: Stage, size: int) ->
         assert sorted(methods) == [b"BREW"] * 3 + [b"GET"] * 2 + [b"POST"] * 2
 
 
-def test_two_spaces_that_come_one_by_one_are_two(stage: Stage) -> None:
+def test_two_spaces_that_arrive_separately_are_refused(stage: Stage) -> None:
     with stage.live.client() as client:
         for piece in (b"GET", b" ", b" ", b"/r0 HTTP/1.1\r\nHost: a\r\n\r\n"):
             client.send(piece)
@@ -193,7 +191,7 @@ def test_http_1_0_gets_no_chunks(stage: Stage) -> None:
         assert (got.values(b"transfer-encoding"), got.body) == ([], b"ok")
 
 
-def test_a_client_that_wants_to_close_is_obeyed(stage: Stage) -> None:
+def test_connection_close_is_honoured(stage: Stage) -> None:
     with stage.playing(answering(OK)) as act, act.client() as client:
         assert client.ask(act.request("Connection: close")).values(b"connection") == [b"close"]
         assert client.is_closed()
@@ -229,7 +227,7 @@ def test_no_server_software_is_named(stage: Stage) -> None:
         assert client.get("/.doorward/healthz").values(b"server") == []
 
 
-def test_many_connections_leave_nothing_behind(stage: Stage) -> None:
+def test_many_connections_leak_no_descriptors(stage: Stage) -> None:
     from pathlib import Path
 
     def descriptors() -> int:

@@ -39,7 +39,7 @@ def live(deploy: Start, origin: Origin) -> Live:
     return deploy(origin.url, access={"rules": RULES}, users=users)
 
 
-def test_headers_that_come_again_mean_the_same_and_the_target_does_not(live: Live) -> None:
+def test_repeated_headers_are_reused_for_any_target(live: Live) -> None:
     alice = live.login("alice")
     with live.client() as client:
         for target, status, body in [
@@ -64,7 +64,7 @@ def test_only_header_lines_are_remembered(live: Live) -> None:
         assert client.ask(b"GET /public/ HTTP/1.1\r\n" + request).status == 400
 
 
-def test_headers_of_one_connection_say_nothing_of_another_user(live: Live) -> None:
+def test_cached_headers_never_mix_users(live: Live) -> None:
     cookies = [live.login("alice"), live.login("root"), "X: y"]
     clients = [live.client() for _ in range(6)]
     for _ in range(3):
@@ -113,7 +113,7 @@ def test_the_same_bytes_have_another_id_each_time(live: Live, origin: Origin) ->
 
 
 @pytest.mark.parametrize("lines", [(), ("Sec-Fetch-Mode: navigate", "Accept: text/html")])
-def test_a_refusal_that_comes_again_is_drawn_for_each(live: Live, lines: tuple[str, ...]) -> None:
+def test_a_repeated_refusal_has_its_own_request_id(live: Live, lines: tuple[str, ...]) -> None:
     """Each answer to identical bytes has its own request id."""
     cookie = live.login("alice")
     found: set[bytes] = set()
@@ -144,7 +144,7 @@ def _settled(text: bytes) -> bytes:
     return re.sub(rb'(name="kept" value=")[^"]+', rb"\1", text)
 
 
-def test_both_ways_answer_alike(deploy: Start, origin: Origin) -> None:
+def test_both_code_paths_give_the_same_answers(deploy: Start, origin: Origin) -> None:
     """Status, headers and body of every answer that can be given without a task."""
     both = [
         deploy(origin.url, access={"rules": RULES}, users=[config_user()], fast_lane=on)

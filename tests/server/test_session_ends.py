@@ -150,7 +150,7 @@ def run(live: Live, *words: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tunnel", "events", "download", "poll"])
-def test_a_revoked_session_takes_what_is_open_with_it(one: Live, kind: str) -> None:
+def test_a_revocation_closes_open_exchanges_of_its_session(one: Live, kind: str) -> None:
     mine, other = one.login("alice"), one.login("bob")
     with opened(one, other, "tunnel") as stays, opened(one, mine, kind) as client:
         run(one, "session", "revoke", newest(one, "alice"))
@@ -160,7 +160,7 @@ def test_a_revoked_session_takes_what_is_open_with_it(one: Live, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_over_a_kept_connection_and_by_the_short_way_too(one: Live, kind: str) -> None:
+def test_a_revocation_closes_exchanges_on_a_kept_connection(one: Live, kind: str) -> None:
     cookie = one.login("alice")
     with opened(one, cookie, "kept"), opened(one, cookie, kind) as client:
         run(one, "session", "revoke-all", "alice")
@@ -175,7 +175,7 @@ def elsewhere(deploy: Start, origin: Origin, request: pytest.FixtureRequest) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
-def test_under_any_server(elsewhere: Live, kind: str) -> None:
+def test_a_revocation_closes_open_exchanges_under_any_server(elsewhere: Live, kind: str) -> None:
     """WebSockets are in tests/journeys/test_websockets.py."""
     cookie = elsewhere.login("alice")
     with opened(elsewhere, cookie, kind) as client:
@@ -185,7 +185,7 @@ def test_under_any_server(elsewhere: Live, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tunnel", "events", "download", "upload"])
-def test_in_every_process(two: Live, kind: str) -> None:
+def test_a_revocation_closes_open_exchanges_in_every_process(two: Live, kind: str) -> None:
     cookie = two.login("alice")
     with ExitStack() as stack:
         clients = [stack.enter_context(opened(two, cookie, kind)) for _ in range(8)]
@@ -203,7 +203,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_whatever_ends_the_session(two: Live, ending: str) -> None:
+def test_every_way_to_end_a_session_closes_open_exchanges(two: Live, ending: str) -> None:
     name = f"carol-{ending}"
     two.add_user(name)
     cookie = two.login(name)
@@ -215,7 +215,7 @@ def test_whatever_ends_the_session(two: Live, ending: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tunnel", "events", "download", "upload"])
-def test_a_revoked_token_takes_what_is_open_with_it(two: Live, kind: str) -> None:
+def test_a_revoked_token_closes_its_open_exchanges(two: Live, kind: str) -> None:
     made = json.loads(two.command("token", "add", "alice", "--name", kind, "--json").stdout)
     line = f"Authorization: Bearer {made['token']}"
     with ExitStack() as stack:
@@ -227,7 +227,7 @@ def test_a_revoked_token_takes_what_is_open_with_it(two: Live, kind: str) -> Non
         assert stays.read(10) == b"still here"
 
 
-def test_a_logout_takes_what_is_open_with_it(one: Live) -> None:
+def test_a_logout_closes_open_exchanges(one: Live) -> None:
     cookie = one.login("alice")
     with opened(one, cookie, "tunnel") as client:
         with one.client() as other:
@@ -263,7 +263,7 @@ def test_a_user_who_lost_access_is_cut_off_and_others_are_not(one: Live) -> None
 
 
 @pytest.mark.parametrize("key", ["idle_timeout", "lifetime"])
-def test_a_session_that_runs_out_takes_what_is_open_with_it(
+def test_an_expired_session_closes_its_open_exchanges(
     deploy: Start, origin: Origin, key: str
 ) -> None:
     sessions = {key: "6s"}  # the login and the two requests have to fit into it
@@ -277,7 +277,9 @@ def test_a_session_that_runs_out_takes_what_is_open_with_it(
         assert time.monotonic() - began > 5
 
 
-def test_a_request_keeps_an_idle_session_and_what_is_open(deploy: Start, origin: Origin) -> None:
+def test_a_request_keeps_an_idle_session_and_its_exchanges_open(
+    deploy: Start, origin: Origin
+) -> None:
     sessions = {"idle_timeout": "4s"}  # far longer than the pauses
     live = house(deploy, origin, users=[config_user()], sessions=sessions)
     cookie = live.login()
@@ -304,7 +306,7 @@ def test_an_answer_that_ends_with_the_connection_looks_cut_as_well(one: Live) ->
             client.sock.recv(1)
 
 
-def test_the_application_sees_the_end_too(one: Live, origin: Origin) -> None:
+def test_the_connection_to_the_application_is_closed(one: Live, origin: Origin) -> None:
     cookie = one.login("alice")
     known = len(origin.wires)
     with opened(one, cookie, "events"):

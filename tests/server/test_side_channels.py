@@ -61,7 +61,7 @@ def is_well(live: Live) -> None:
 )
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "0<&- 1>&- 2>&-"])
-def test_a_standard_error_that_takes_nothing_changes_nothing(
+def test_an_unwritable_standard_error_affects_no_answer(
     tmp_path: Path, redirection: str, workers: int
 ) -> None:
     with writing_to(tmp_path, redirection, workers=workers) as live:
@@ -70,7 +70,7 @@ def test_a_standard_error_that_takes_nothing_changes_nothing(
         assert live.stop() == 0
 
 
-def test_a_pipe_that_nobody_reads_holds_up_nothing(tmp_path: Path) -> None:
+def test_a_full_log_pipe_delays_no_answer(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     try:
         with writing_to(tmp_path, error=writing) as live:

@@ -59,12 +59,12 @@ def test_a_connection_that_says_nothing_is_closed(live: Live) -> None:
 
 
 @pytest.mark.parametrize("part", [b"G", b"\r\n", b"GET / HTTP/1.1\r\n", HEALTH[:-2]])
-def test_a_head_that_does_not_come_to_its_end_is_given_up(live: Live, part: bytes) -> None:
+def test_an_incomplete_head_times_out(live: Live, part: bytes) -> None:
     assert closes_after(live, part) > 0.9 * SHORT_S
     assert closes_after(live, HEALTH, part, answers=1) > 0.9 * SHORT_S
 
 
-def test_a_head_that_dribbles_is_given_up(live: Live) -> None:
+def test_a_head_sent_byte_by_byte_times_out(live: Live) -> None:
     """Single bytes do not extend the time, which is for the whole head."""
     with live.client() as client:
         with pytest.raises(OSError):
@@ -112,7 +112,7 @@ def test_a_slow_answer_is_not_idle(stage: Stage) -> None:
         assert act.ask().body == b"ok"
 
 
-def test_the_body_of_a_form_that_never_comes_is_given_up(live: Live) -> None:
+def test_a_form_body_that_never_arrives_times_out(live: Live) -> None:
     """A form can be sent without a login, so it must not keep a connection open."""
     form = "Content-Type: application/x-www-form-urlencoded"
     head = get("/.doorward/login", form, "Content-Length: 100").replace(b"GET", b"POST", 1)
@@ -149,7 +149,7 @@ def test_chunks_that_stop_look_cut_to_the_upstream(stage: Stage, part: bytes) ->
         assert b"\r\n0\r\n" not in act.origin.wire().seen
 
 
-def test_a_body_that_stops_under_an_answer_is_a_cut(stage: Stage) -> None:
+def test_a_body_that_stops_during_an_answer_cuts_it(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel")
@@ -200,14 +200,14 @@ def flood(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("asked", [(), ("Connection: Upgrade", "Upgrade: echo/1")])
-def test_a_client_that_reads_nothing_is_given_up(stage: Stage, asked: tuple[str, ...]) -> None:
+def test_a_client_that_reads_nothing_is_disconnected(stage: Stage, asked: tuple[str, ...]) -> None:
     """Also if it asked for an upgrade and gets an ordinary answer."""
     with stage.playing(flood) as act, act.client(receive_buffer=4096) as client:
         client.send(act.request(*asked))
         until(act.origin.is_done)
 
 
-def test_a_client_that_reads_slowly_but_goes_on_is_served(patient: Stage) -> None:
+def test_a_client_that_reads_slowly_is_served(patient: Stage) -> None:
     with patient.playing(flood) as act, act.client(receive_buffer=65536) as client:
         client.send(act.request())
         for _ in range(20):
@@ -216,7 +216,7 @@ def test_a_client_that_reads_slowly_but_goes_on_is_served(patient: Stage) -> Non
         assert not act.origin.is_done()
 
 
-def test_a_client_that_does_not_read_the_end_of_its_answer_is_given_up(stage: Stage) -> None:
+def test_a_client_that_does_not_read_the_end_is_disconnected(stage: Stage) -> None:
     """The rest is too short for back-pressure, and the connection is already closing."""
 
     def descriptors() -> int:
@@ -232,7 +232,7 @@ def test_a_client_that_does_not_read_the_end_of_its_answer_is_given_up(stage: St
         until(lambda: descriptors() < before)
 
 
-def test_a_body_that_goes_on_after_its_answer_does_not_hold_the_connection(stage: Stage) -> None:
+def test_an_endless_body_after_its_answer_is_disconnected(stage: Stage) -> None:
 
     def script(wire: Wire) -> None:
         wire.head()

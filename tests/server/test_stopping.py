@@ -353,9 +353,7 @@ def test_a_stop_does_not_wait_for_the_pause_before_a_worker_is_started_again(
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("place", ["tcp", "unix"])
-def test_the_listen_queue_is_as_long_as_it_should_be(
-    tmp_path: Path, workers: int, place: str
-) -> None:
+def test_the_listen_queue_has_the_expected_length(tmp_path: Path, workers: int, place: str) -> None:
     most = min(2048, int(Path("/proc/sys/net/core/somaxconn").read_text()))
     more: dict[str, Any] = {"workers": workers}
     if place == "unix":
@@ -370,7 +368,7 @@ def test_the_listen_queue_is_as_long_as_it_should_be(
         assert int(row[2 if place == "tcp" else 3]) == most
 
 
-def test_sockets_that_were_refused_take_nobody(tmp_path: Path) -> None:
+def test_refused_sockets_accept_no_connection(tmp_path: Path) -> None:
     """Whichever process has them open."""
     from doorward.server.listeners import Sockets, bind
     from doorward.settings.addresses import Listen

@@ -128,7 +128,7 @@ def met(certificate: Certificate, authority: Authority) -> int:
     return int(str(found["serialNumber"]), 16)
 
 
-def test_files_that_do_not_fit_change_nothing_until_they_do(authority: Authority) -> None:
+def test_mismatched_files_are_ignored_until_they_match(authority: Authority) -> None:
     pair = authority.issue("a.test")
     certificate = Certificate(Tls.model_validate(named(pair)))
     first = met(certificate, authority)
@@ -147,7 +147,7 @@ def test_files_that_do_not_fit_change_nothing_until_they_do(authority: Authority
     assert met(certificate, authority) == second
 
 
-def test_a_link_that_is_turned_over_is_a_change(authority: Authority, tmp_path: Path) -> None:
+def test_a_changed_link_is_noticed(authority: Authority, tmp_path: Path) -> None:
     """Certbot renews, and Kubernetes mounts, by changing a link."""
     one, other = authority.issue("a.test", file="one"), authority.issue("a.test", file="other")
     for name, file in (("crt", one.certificate), ("key", one.key)):
@@ -197,14 +197,14 @@ def test_a_file_that_cannot_be_read_is_reported(authority: Authority) -> None:
         ({"upstream": "https://a", "tls": {"server_name": "a:443"}}, "is not a single name"),
     ],
 )
-def test_settings_of_an_upstream_that_say_nothing_are_refused(
+def test_upstream_tls_settings_without_effect_are_refused(
     route: dict[str, object], said: str
 ) -> None:
     with pytest.raises(InvalidSettings, match=said):
         settings_from({"routes": [route]})
 
 
-def test_what_is_odd_is_warned_about() -> None:
+def test_odd_tls_settings_are_a_warning() -> None:
     found = settings_from(
         {
             "tls": {"certificate": "c.pem"},

@@ -66,7 +66,7 @@ def test_a_login_at_one_instance_ends_no_session_at_the_other(deploy: Start, nam
             assert not seen, "no instance passes on what is the other's"
 
 
-def test_a_session_from_before_the_port_was_in_the_name_goes_on(deploy: Start) -> None:
+def test_a_session_with_the_former_cookie_name_stays_valid(deploy: Start) -> None:
     with Origin((answering(OK),)) as origin:
         live = deploy(origin.url, users=[config_user()])
         cookie = live.login()

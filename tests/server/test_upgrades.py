@@ -80,7 +80,7 @@ def test_the_answer_passes_as_it_is(stage: Stage) -> None:
         assert values_of(act.origin.heads[0], b"sec-websocket-protocol") == [b"chat, talk"]
 
 
-def test_what_came_behind_either_head_is_not_lost(stage: Stage) -> None:
+def test_bytes_after_either_head_are_forwarded(stage: Stage) -> None:
     with stage.playing(switching(echo, early=b"first")) as act:
         with tunnel(act, behind=b"second") as client:
             assert client.read(11) == b"firstsecond"
@@ -162,7 +162,7 @@ def test_a_protocol_that_carries_requests_is_not_tunnelled(stage: Stage, protoco
                 assert values_of(head, name) == []
 
 
-def test_of_several_protocols_those_go_on_that_can_be_tunnelled(stage: Stage) -> None:
+def test_only_protocols_that_can_be_tunnelled_are_forwarded(stage: Stage) -> None:
     with stage.playing(switching(echo)) as act, act.client() as client:
         client.send(act.request("Connection: Upgrade", "Upgrade: h2c, Echo/1", "Upgrade: b@d, x"))
         assert client.head().startswith(b"HTTP/1.1 101 ")
@@ -420,7 +420,7 @@ def test_only_pages_of_this_site_may_ask_for_an_upgrade(
     assert both == status
 
 
-def test_on_a_route_for_every_host_the_host_that_is_asked_counts(
+def test_on_a_route_for_every_host_the_origin_must_match_the_host(
     guarded: tuple[Live, Origin],
 ) -> None:
     for name, status in (("other.test", 101), ("app.test", 403)):
@@ -440,7 +440,7 @@ def test_an_upgrade_is_decided_on_like_any_request(guarded: tuple[Live, Origin])
     assert len(origin.heads) == before
 
 
-def test_after_a_refusal_the_connection_serves_on(guarded: tuple[Live, Origin]) -> None:
+def test_a_connection_stays_usable_after_a_refusal(guarded: tuple[Live, Origin]) -> None:
     live, _ = guarded
     with live.client() as client:
         for _ in range(2):

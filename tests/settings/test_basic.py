@@ -65,18 +65,18 @@ def test_basic_on_http_is_warned_of(settings: Make) -> None:
         (False, None),
     ],
 )
-def test_a_header_for_keys(settings: Make, written: Any, read: str | None) -> None:
+def test_a_valid_api_key_header_is_accepted(settings: Make, written: Any, read: str | None) -> None:
     made = settings(routes=[{"upstream": URL, "api_key_header": written}])
     assert made.routes[0].api_key_header == read
 
 
 @pytest.mark.parametrize("written", ["Authorization", "Cookie", "X-Auth-Token", "X-Key: a", ""])
-def test_other_headers_are_not_for_keys(settings: Make, written: str) -> None:
+def test_an_invalid_api_key_header_is_refused(settings: Make, written: str) -> None:
     with pytest.raises(InvalidSettings, match="api_key_header"):
         settings(routes=[{"upstream": URL, "api_key_header": written}])
 
 
-def test_basic_on_http_is_odd_wherever_it_is_asked_for() -> None:
+def test_basic_on_http_is_a_warning_at_every_place() -> None:
     rule = {"path": "/dav/*", "basic": True}
     route = {"upstream": "http://127.0.0.1:9", "basic": True, "rules": [rule]}
     values = {"routes": [route], "access": {"rules": [rule]}, "public_url": "http://wiki.test"}

@@ -27,7 +27,7 @@ def run(*arguments: str | Path, **environ: str) -> Result:
     return CliRunner(env=environ).invoke(app, [str(argument) for argument in arguments])
 
 
-def test_a_right_file_is_said_to_be_right(good: Path) -> None:
+def test_a_valid_file_is_reported_as_ok(good: Path) -> None:
     result = run("check", "-c", good, DOORWARD_LISTN="x")
     assert result.exit_code == 0
     assert result.stdout == f"OK: {good}\n"
@@ -75,7 +75,7 @@ def test_the_example_is_the_file_of_the_repository_and_works(tmp_path: Path) -> 
     assert run("check", "-c", file).exit_code == 0
 
 
-def test_the_environment_alone_may_be_checked() -> None:
+def test_the_environment_alone_can_be_checked() -> None:
     result = run("check", DOORWARD_ROUTES='[{"upstream": "http://a"}]')
     assert result.stdout == "OK: the environment\n"
     assert run("check").exit_code == 2

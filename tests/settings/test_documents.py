@@ -133,7 +133,7 @@ KEYWORDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("text", [uncommented(), (CONFIG / "minimal.yaml").read_text()])
-def test_the_schema_takes_the_files(text: str) -> None:
+def test_the_schema_accepts_the_files(text: str) -> None:
     root, _ = read_document(text, "")
     assert is_valid(root.plain(), schema())
 

@@ -285,7 +285,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "key", "says"), WRONG)
-def test_it_is_refused_with_key_and_advice(faults: Faults, text: str, key: str, says: str) -> None:
+def test_an_invalid_value_is_reported_with_key_and_advice(
+    faults: Faults, text: str, key: str, says: str
+) -> None:
     found = faults(text)
     assert [fault.key for fault in found] == [key]
     assert says in str(found[0])
@@ -298,7 +300,7 @@ def test_every_peer_may_be_trusted_on_loopback_only(load: Load, faults: Faults) 
     assert [fault.key for fault in outside] == ["trusted_proxies[0]", "trusted_proxies[1]"]
 
 
-def test_a_value_that_stands_for_a_faulty_one_causes_no_fault(faults: Faults) -> None:
+def test_the_replacement_of_a_faulty_value_causes_no_fault(faults: Faults) -> None:
     found = faults("listen: 0.0.0.0:80\npublic_url: nonsense\nsessions: {cookie: {secure: true}}")
     assert [fault.key for fault in found] == ["public_url"]
 
@@ -406,7 +408,7 @@ def test_missing_unreadable_and_misplaced_files_have_different_errors(tmp_path: 
         load_settings(tmp_path / "file" / "x.yaml", {})
 
 
-def test_places_read_as_people_write_them() -> None:
+def test_paths_of_keys_are_formatted_as_written() -> None:
     assert format_path(("routes", 0, "upstream", 1)) == "routes[0].upstream[1]"
 
 
@@ -428,7 +430,7 @@ def nested(path: tuple[str, ...], value: object) -> object:
 
 @settings(max_examples=1500)
 @given(st.sampled_from(every_key()), VALUES, VALUES)
-def test_whatever_stands_at_a_key_ends_in_settings_or_faults(
+def test_any_value_gives_settings_or_faults(
     path: tuple[str, ...], value: object, other: object
 ) -> None:
     given_values = nested(path, value)
@@ -441,7 +443,7 @@ def test_whatever_stands_at_a_key_ends_in_settings_or_faults(
 
 
 @given(st.binary() | st.text(alphabet="{}[]:,-&*!|>'\"#\n a<?%@`~").map(str.encode))
-def test_whatever_a_file_holds_ends_in_faults(data: bytes) -> None:
+def test_any_bytes_in_a_file_give_faults(data: bytes) -> None:
     with TemporaryDirectory() as directory:
         file = Path(directory) / "doorward.yaml"
         file.write_bytes(data)
@@ -450,8 +452,6 @@ def test_whatever_a_file_holds_ends_in_faults(data: bytes) -> None:
 
 
 @given(st.sampled_from(every_key()), st.text())
-def test_whatever_the_environment_holds_ends_in_settings_or_faults(
-    path: tuple[str, ...], text: str
-) -> None:
+def test_any_environment_gives_settings_or_faults(path: tuple[str, ...], text: str) -> None:
     with contextlib.suppress(InvalidSettings):
         load_settings(None, {f"DOORWARD_{'__'.join(path).upper()}": text})

@@ -62,9 +62,7 @@ def test_a_rule_that_never_applies_is_found(first: dict[str, Any], second: dict[
         ({"preset": "public-assets"}, {"path": "/admin/*", "groups": ["admins"]}),
     ],
 )
-def test_rules_that_are_as_they_should_be_are_left_alone(
-    first: dict[str, Any], second: dict[str, Any]
-) -> None:
+def test_sound_rules_have_no_findings(first: dict[str, Any], second: dict[str, Any]) -> None:
     assert found(first, second) == []
 
 
@@ -114,7 +112,7 @@ def test_a_public_rule_for_writing_is_found(methods: list[str] | None) -> None:
     ]
 
 
-def test_trust_in_half_the_internet_is_found() -> None:
+def test_a_very_large_trusted_network_is_found() -> None:
     sound = ["10.0.0.0/8", "192.0.2.0/24", "fd00::/8", "2001:db8::/32"]
     assert found(trusted_proxies=sound) == []
     (finding,) = found(trusted_proxies=["203.0.0.0/12"])

@@ -51,7 +51,7 @@ def test_errors_are_reported(values: dict[str, Any], fault: str) -> None:
         settings_from(values)
 
 
-def test_a_file_by_which_nobody_may_ask_is_warned_of() -> None:
+def test_missing_trusted_proxies_are_a_warning() -> None:
     (warning, *_) = settings_from({"forward_auth": ASKED}).warnings
     assert "trusted_proxies" in warning
 

@@ -64,7 +64,7 @@ def test_off_is_off_however_it_is_written(load: Load, word: str) -> None:
     assert settings.second_factor.remember_browser is None
 
 
-def test_bare_words_mean_themselves_and_not_what_yaml_once_made_of_them(load: Load) -> None:
+def test_bare_words_are_strings(load: Load) -> None:
     settings = load("access: {rules: [{groups: [no, on, 2024-01-01, 0x1f, 12, 1e3, 1:30]}]}")
     groups = settings.access.rules[0].groups
     assert groups == ("no", "on", "2024-01-01", "0x1f", "12", "1e3", "1:30")
@@ -122,7 +122,7 @@ def test_settings_do_not_change_and_do_not_print_their_secrets(load: Load) -> No
 # The environment.
 
 
-def test_the_environment_goes_before_the_file(load: Load) -> None:
+def test_the_environment_overrides_the_file(load: Load) -> None:
     settings = load(
         "listen: 127.0.0.1:1\nsessions: {idle_timeout: 1h, lifetime: 5h}",
         DOORWARD_LISTEN="[::1]:2",
@@ -145,7 +145,7 @@ def test_the_environment_goes_before_the_file(load: Load) -> None:
     assert settings.second_factor.issuer == "The #1 & only"
 
 
-def test_a_configuration_may_stand_wholly_in_the_environment(tmp_path: Path) -> None:
+def test_a_configuration_can_be_only_in_the_environment(tmp_path: Path) -> None:
     environ = {"DOORWARD_ROUTES": '[{"upstream": "unix:app.sock"}]'}
     assert find_config_file(environ) is None
     settings = load_settings(None, environ)
@@ -256,7 +256,7 @@ def test_the_url_of_a_database_can_name_several_servers(load: Load) -> None:
     assert load(f"storage: '{url}'").storage == url
 
 
-def test_a_secret_is_not_given_twice(faults: Faults, tmp_path: Path) -> None:
+def test_a_secret_given_twice_is_an_error(faults: Faults, tmp_path: Path) -> None:
     (fault,) = faults(DOORWARD_STORAGE="sqlite", DOORWARD_STORAGE_FILE=str(tmp_path / "none"))
     assert fault.key == "storage" and "both set it" in fault.message
 
@@ -289,7 +289,7 @@ def test_the_file_is_looked_for_in_order(tmp_path: Path) -> None:
     assert load_settings(tmp_path / "doorward.yaml", environ).workers == 5
 
 
-def test_a_named_file_that_is_not_there_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_missing_named_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "doorward.yaml").write_text(f"routes: {ROUTE}")
     with pytest.raises(InvalidSettings, match="there is no such file"):
         load_settings(None, {"DOORWARD_CONFIG": "missing.yaml"})

@@ -200,7 +200,7 @@ def test_a_rules_path_is_refused_or_kept_as_it_is(path: str) -> None:
     assert path.startswith("/") and path.isascii() and not set(path) & set("?#\\ \n\x00")
 
 
-def test_a_routes_trailing_slash_says_nothing() -> None:
+def test_a_routes_trailing_slash_is_ignored() -> None:
     assert patterns.route_path("/wiki/") == "/wiki"
     assert patterns.route_path("/") == "/"
 
@@ -224,7 +224,7 @@ def test_a_user_name_is_refused_or_kept_as_it_is(name: str) -> None:
         ("sqlite", "sqlite"),
     ],
 )
-def test_passwords_in_urls_are_covered(url: str, shown: str) -> None:
+def test_passwords_in_urls_are_masked(url: str, shown: str) -> None:
     assert names.mask_password(url) == shown
 
 
@@ -239,7 +239,7 @@ PARSERS: list[Any] = [
 
 
 @given(ANYTHING, st.sampled_from(["", "/", "http://", "smtp://a", "unix:", "postgresql://", "*."]))
-def test_no_parser_fails_otherwise_than_it_should(value: object, before: str) -> None:
+def test_parsers_raise_only_their_documented_error(value: object, before: str) -> None:
     for parse in PARSERS:
         try:
             parse(before + value if isinstance(value, str) else value)
@@ -251,7 +251,7 @@ NAMES = st.text(max_size=200) | st.text("aA\u200dﬁß ,@.\u00a0\u0345\u1fb3", m
 
 
 @given(NAMES)
-def test_what_stands_in_the_file_is_good_enough_for_the_accounts(name: str) -> None:
+def test_names_are_validated_as_in_the_accounts(name: str) -> None:
     pairs: list[tuple[Callable[[object], str], Callable[[str], str]]] = [
         (names.username, accounts.normalise),
         (names.display_name, accounts.check_display_name),
