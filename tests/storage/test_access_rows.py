@@ -27,7 +27,7 @@ async def test_a_session_is_found_by_its_refresh_secret_ended_or_not(store: Data
     assert found is not None and found.ended_at == NOW + 1
 
 
-async def test_an_ended_session_gets_no_secret_and_no_new_life(store: Database) -> None:
+async def test_an_ended_session_cannot_be_renewed(store: Database) -> None:
     session = await open_session(store, await add(store))
     await store.sessions.end(session.number, NOW + 1, "logout")
     secret = digest()
@@ -38,7 +38,7 @@ async def test_an_ended_session_gets_no_secret_and_no_new_life(store: Database) 
     assert found is not None and found.expires_at == session.expires_at
 
 
-async def test_who_has_a_renewed_session_in_memory_hears_of_it(store: Database) -> None:
+async def test_a_renewal_is_announced_to_other_processes(store: Database) -> None:
     session = await open_session(store, await add(store))
     before = await store.feed.head()
     assert await store.access.renew(session.number, NOW + 5000, "a phone", NOW + 10)

@@ -122,7 +122,7 @@ async def test_a_success_elsewhere_clears_nothing_here(desk: Desk) -> None:
     assert await desk.right() == "user"
 
 
-async def test_right_answers_cost_nothing(desk: Desk) -> None:
+async def test_right_answers_spend_no_budget(desk: Desk) -> None:
     assert {await desk.right() for _ in range(60)} == {"judged"}
 
 
@@ -178,7 +178,7 @@ async def test_a_clock_that_was_put_right_locks_nobody_out_for_longer_than_a_ban
     assert [await desk.wrong(now=NOW + 300) for _ in range(6)] == ["judged"] * 5 + ["user"]
 
 
-async def test_a_look_at_a_lock_writes_nothing(
+async def test_checking_a_lock_writes_nothing(
     desk: Desk, store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(5):
@@ -193,7 +193,7 @@ async def test_a_look_at_a_lock_writes_nothing(
             await desk.regulation.check("alice", desk.user, HOME, NOW)
 
 
-async def test_what_locks_refused_is_recorded_once_by_whichever_process(
+async def test_refusals_during_a_lock_are_recorded_by_one_process(
     desk: Desk, store: Database, opened: Open
 ) -> None:
     other = Desk(regulation(await opened()), desk.user)
@@ -254,7 +254,7 @@ async def test_after_a_wait_shorter_than_the_window_counting_starts_again(store:
     assert [await desk.wrong(now=NOW + 10) for _ in range(6)] == ["judged"] * 5 + ["user"]
 
 
-async def test_switched_off_nobody_ever_waits(store: Database) -> None:
+async def test_without_regulation_attempts_are_unlimited(store: Database) -> None:
     free = Regulation(store.attempts, None, KEYS)
     assert [await free.begin("alice", None, HOME, NOW) for _ in range(60)] == [None] * 60
     await free.passed(None)

@@ -35,7 +35,7 @@ async def test_a_record_is_read_as_it_was_written(store: Database, opened: Open)
     assert record.event == EVENT
 
 
-async def test_the_newest_come_oldest_first(store: Database) -> None:
+async def test_the_newest_records_are_listed_oldest_first(store: Database) -> None:
     for second in range(5):
         await store.audit_log.record(replace(EVENT, at=NOW + second))
     latest = await store.audit_log.latest(ANY, 3)
@@ -99,7 +99,7 @@ async def test_a_session_that_ended_before_is_not_recorded_again(store: Database
     assert await kinds(store) == [Kind.LOGIN]
 
 
-async def test_the_record_of_many_says_how_many(store: Database) -> None:
+async def test_a_record_of_several_sessions_has_their_number(store: Database) -> None:
     user = await add(store)
     for _ in range(3):
         session = await open_session(store, user)
@@ -108,7 +108,7 @@ async def test_the_record_of_many_says_how_many(store: Database) -> None:
     assert record.event.detail == "page (2 ended)"
 
 
-async def test_who_listens_hears_of_what_is_kept_once(tmp_path: Path) -> None:
+async def test_a_listener_gets_each_stored_record_once(tmp_path: Path) -> None:
     heard: list[Record] = []
     store = await open_storage(SQLITE, tmp_path, heard.append)
     user = await store.users.insert(new_user(), NOW, EVENT)

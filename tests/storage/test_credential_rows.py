@@ -20,7 +20,7 @@ def sealed(user: User, route: str = "/wiki", **more: object) -> SealedCredential
     return replace(new, **more)  # type: ignore[arg-type]
 
 
-async def test_they_come_back_as_they_were_kept(store: Database) -> None:
+async def test_credentials_are_read_as_stored(store: Database) -> None:
     alice, bob = await add(store, "alice"), await add(store, "bob")
     kept = sealed(alice)
     assert await store.credentials.put(kept, SET)
@@ -29,7 +29,7 @@ async def test_they_come_back_as_they_were_kept(store: Database) -> None:
     assert await store.credentials.read(bob.number, "/wiki") is None
 
 
-async def test_later_ones_take_the_place_of_earlier_ones(store: Database) -> None:
+async def test_new_credentials_replace_old_ones(store: Database) -> None:
     alice = await add(store)
     for account in ("a", "b"):
         assert await store.credentials.put(sealed(alice, account=account), SET)
@@ -58,7 +58,7 @@ async def test_removing_something_missing_is_reported_and_not_recorded(store: Da
     assert await store.audit_log.latest(RecordFilter(kind=Kind.CREDENTIAL_REMOVED), 9) == []
 
 
-async def test_a_user_that_is_gone_gets_none_and_takes_them_along(store: Database) -> None:
+async def test_a_deleted_users_credentials_are_deleted(store: Database) -> None:
     alice = await add(store)
     assert await store.credentials.put(sealed(alice), SET)
     await store.users.delete(alice, NOW)

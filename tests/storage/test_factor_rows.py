@@ -44,7 +44,7 @@ async def winners(*attempts: object) -> int:
     return sum(await asyncio.gather(*attempts))  # type: ignore[call-overload]
 
 
-async def test_nothing_is_stored_of_most_users(store: Database) -> None:
+async def test_a_user_without_factors_has_no_row(store: Database) -> None:
     user = await add(store)
     assert await store.factors.read(user.number) == NONE
 
@@ -95,7 +95,7 @@ async def test_a_step_of_the_past_or_of_another_secret_is_refused(
     assert await accept(user.number, SEALED, 6)
 
 
-async def test_a_secret_taken_over_has_no_step_yet(store: Database, user: User) -> None:
+async def test_an_adopted_secret_has_no_used_step(store: Database, user: User) -> None:
     await with_totp(store, user, step=None)
     assert await store.factors.accept_step(user.number, SEALED, 0)
 
@@ -110,7 +110,7 @@ async def test_a_recovery_code_is_accepted_by_one_of_many(
     assert (await store.factors.read(user.number)).recovery == 11
 
 
-async def test_replaced_while_used_recovery_codes_end_up_as_new_ones(
+async def test_recovery_codes_replaced_during_use_are_the_new_ones(
     store: Database, other: Database, user: User
 ) -> None:
     await with_totp(store, user)
@@ -140,9 +140,7 @@ async def test_a_mailed_code_is_issued_once_and_accepted_by_one_of_many(
     assert not (await store.factors.read(user.number)).has_live_code(NOW)
 
 
-async def test_a_mailed_code_dies_in_time_is_prolonged_and_dropped(
-    store: Database, user: User
-) -> None:
+async def test_a_mailed_code_expires_is_extended_and_dropped(store: Database, user: User) -> None:
     rows, code = store.factors, digest()
     await rows.set_email(user.number, True, NOW)
     assert await rows.issue_code(user.number, code, NOW + 60, NOW)
@@ -155,7 +153,7 @@ async def test_a_mailed_code_dies_in_time_is_prolonged_and_dropped(
     assert not await rows.accept_code(user.number, code, NOW)
 
 
-async def test_a_code_that_a_clock_mailed_when_it_was_ahead_is_over(
+async def test_a_code_mailed_while_the_clock_was_ahead_is_expired(
     store: Database, user: User
 ) -> None:
     """Otherwise the user could not get a new one until that time."""
@@ -249,7 +247,7 @@ async def test_the_last_enrolment_of_a_session_counts_until_it_expires(
     assert await rows.enrolment(session.number, NOW) is None
 
 
-async def test_a_change_of_factors_ends_trust_and_is_news(store: Database, user: User) -> None:
+async def test_a_change_of_factors_ends_trust_and_is_announced(store: Database, user: User) -> None:
     session = await open_session(store, user)
     for change in (
         store.factors.turn_on_totp(user.number, SEALED, 1, CODES, NOW),
@@ -287,7 +285,7 @@ async def test_a_reset_takes_everything_but_email_and_ends_all_sessions(
     assert not await rows.reset(user.number, b"fresh", NOW)
 
 
-async def test_everything_goes_with_its_user(store: Database, user: User) -> None:
+async def test_deleting_a_user_deletes_all_factors(store: Database, user: User) -> None:
     await with_totp(store, user)
     session = await open_session(store, user)
     await store.factors.enrol(session.number, b"secret", NOW + 600)
@@ -297,7 +295,7 @@ async def test_everything_goes_with_its_user(store: Database, user: User) -> Non
             assert (await connection.execute(select(table))).all() == []
 
 
-async def test_what_is_sealed_is_replaced_only_as_it_was_read(store: Database, user: User) -> None:
+async def test_a_secret_is_re_encrypted_only_if_unchanged(store: Database, user: User) -> None:
     await with_totp(store, user)
     (old,) = await store.factors.sealed()
     assert old == Sealed(user.number, "Alice", True, b"key", SEALED)
@@ -315,7 +313,9 @@ async def rise(store: Database, session: Session, token: bytes) -> Session | Non
     return await store.sessions.rise(session, token, "password+totp", NOW + 9)
 
 
-async def test_a_risen_session_is_found_by_its_new_token_alone(store: Database, user: User) -> None:
+async def test_a_completed_session_is_found_only_by_its_new_token(
+    store: Database, user: User
+) -> None:
     old, new = digest(), digest()
     session = await open_session(store, user, level=PENDING)
     async with store.engine.writing() as connection:
@@ -335,7 +335,7 @@ async def test_a_risen_session_is_found_by_its_new_token_alone(store: Database, 
 
 
 @pytest.mark.parametrize("level", [PENDING, FULL])
-async def test_a_session_rises_once(
+async def test_a_session_is_completed_once(
     store: Database, other: Database, user: User, level: str
 ) -> None:
     session = await open_session(store, user, level=level)
@@ -343,7 +343,7 @@ async def test_a_session_rises_once(
     assert sum(result is not None for result in results) == 1
 
 
-async def test_a_session_that_ended_or_whose_user_changed_does_not_rise(
+async def test_an_ended_or_outdated_session_cannot_be_completed(
     store: Database, user: User
 ) -> None:
     ended = await open_session(store, user, level=PENDING)

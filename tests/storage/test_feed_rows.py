@@ -14,7 +14,7 @@ from tests.storage.conftest import Open
 from tests.support.people import NOW, add, open_session
 
 
-async def test_news_are_what_came_after_a_number(store: Database) -> None:
+async def test_the_feed_returns_entries_after_a_number(store: Database) -> None:
     user = await add(store)
     first, second = await open_session(store, user), await open_session(store, user)
     assert await store.feed.news(0) == News(0)
@@ -28,7 +28,9 @@ async def test_news_are_what_came_after_a_number(store: Database) -> None:
     assert await store.feed.news(head + 2) == News(head + 2)
 
 
-async def test_many_news_come_in_parts(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_entries_are_returned_in_batches(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feed, "READ_AT_ONCE", 2)
     user = await add(store)
     first, second = await open_session(store, user), await open_session(store, user)
@@ -41,7 +43,7 @@ async def test_many_news_come_in_parts(store: Database, monkeypatch: pytest.Monk
     assert await store.feed.news(2) == News(3, users=frozenset({user.number}))
 
 
-async def test_opening_a_session_is_no_news(store: Database) -> None:
+async def test_opening_a_session_adds_no_entry(store: Database) -> None:
     before = store.feed.marker()
     await open_session(store, await add(store))
     assert await store.feed.head() == 0
@@ -58,7 +60,7 @@ async def test_a_change_marks_the_file_for_every_process(opened: Open) -> None:
     assert (await reader.feed.news(0)).sessions == {session.number}
 
 
-async def test_a_change_that_fails_tells_nobody(store: Database) -> None:
+async def test_a_failed_change_adds_no_entry(store: Database) -> None:
     user = await add(store)
     await store.users.delete(user, NOW)
     before, head = store.feed.marker(), await store.feed.head()
@@ -67,7 +69,7 @@ async def test_a_change_that_fails_tells_nobody(store: Database) -> None:
     assert (store.feed.marker(), await store.feed.head()) == (before, head)
 
 
-async def test_who_is_behind_what_was_thrown_away_drops_everything(store: Database) -> None:
+async def test_a_reader_behind_deleted_entries_drops_everything(store: Database) -> None:
     user = await add(store)
     sessions = [await open_session(store, user) for _ in range(3)]
     await store.sessions.end(sessions[0].number, NOW, "logout")
@@ -78,7 +80,7 @@ async def test_who_is_behind_what_was_thrown_away_drops_everything(store: Databa
     assert await store.feed.news(1) == News(3, frozenset({sessions[1].number, sessions[2].number}))
 
 
-async def test_who_is_ahead_of_a_restored_backup_drops_everything(store: Database) -> None:
+async def test_a_reader_ahead_of_a_restored_backup_drops_everything(store: Database) -> None:
     assert await store.feed.news(99) == News(0, everything=True)
 
 

@@ -30,7 +30,7 @@ async def take(store: Database, code: bytes, token: bytes, **more: object) -> Se
     return await store.handovers.take_code(code, token=token, **values)  # type: ignore[arg-type]
 
 
-async def test_a_code_becomes_a_token(store: Database) -> None:
+async def test_a_code_is_exchanged_for_a_token(store: Database) -> None:
     session = await open_session(store, await add(store))
     token = digest()
     taken = await take(store, await issue(store, session), token)

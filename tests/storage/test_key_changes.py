@@ -421,7 +421,9 @@ async def test_a_key_is_needed_as_long_as_a_link_in_a_mail(owner: Owner) -> None
     await owner.retire(added.former)
 
 
-async def test_after_a_retirement_only_what_it_made_is_gone(owner: Owner, alice: Alice) -> None:
+async def test_a_retired_key_invalidates_only_its_own_signatures(
+    owner: Owner, alice: Alice
+) -> None:
     cookie = owner.server.tokens.sign("a" * 43).encode()
     await owner.pass_time(NOTICE_S + TAKEN_UP_S + 1)
     newer = owner.server.tokens.sign("a" * 43).encode()
@@ -441,7 +443,7 @@ async def test_after_a_retirement_only_what_it_made_is_gone(owner: Owner, alice:
     assert record.event.actor == "command" and alice.added.former in record.event.detail
 
 
-async def test_force_encrypts_what_no_server_has(owner: Owner, alice: Alice) -> None:
+async def test_force_re_encrypts_without_a_server(owner: Owner, alice: Alice) -> None:
     owner.clock.now += NOTICE_S + TAKEN_UP_S + 1
     await owner.retire(alice.added.former, force=True)
     await owner.pass_time(1)
@@ -470,7 +472,7 @@ async def test_a_leaked_key_is_replaced_at_once(owner: Owner, alice: Alice) -> N
     assert (await owner.retire(alice.added.former, force=True)).sessions == 1
 
 
-async def test_keys_that_the_configuration_names_count_from_when_it_did(
+async def test_configured_keys_count_from_when_they_were_configured(
     tmp_path: Path,
 ) -> None:
     """[new, old]: the file and the configuration determine since when the new key signs."""

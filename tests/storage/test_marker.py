@@ -18,7 +18,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "revocations"
 
 
-async def test_every_replacement_is_another_mark(path: Path) -> None:
+async def test_every_replacement_has_a_new_mark(path: Path) -> None:
     writer, reader = Marker(path, fresh=True), Marker(path)
     marks = {reader.read()}
     for _ in range(100):
@@ -100,7 +100,7 @@ async def test_the_mark_of_another_boot_is_not_new(path: Path) -> None:
         marker.replace().send(None)  # it does not wait
 
 
-async def test_a_full_disk_is_an_error_and_kills_nobody(small_disk: SmallDisk) -> None:
+async def test_a_full_disk_is_an_error_and_crashes_no_process(small_disk: SmallDisk) -> None:
     marker = Marker(small_disk.path / "revocations", fresh=True)
     small_disk.fill()
     before = marker.read()

@@ -222,7 +222,7 @@ def test_every_file_that_a_server_writes_is_inspected(tmp_path: Path, name: str)
         path.rmdir() if path.is_dir() else path.unlink()
 
 
-async def test_the_files_that_are_inspected_are_those_that_there_are(tmp_path: Path) -> None:
+async def test_the_inspected_files_are_the_existing_ones(tmp_path: Path) -> None:
     store = await open_storage(SQLITE, tmp_path)
     await add(store)
     made = {path.name for path in tmp_path.iterdir()}
@@ -252,7 +252,7 @@ async def test_a_migration_that_hangs_elsewhere_is_not_waited_for_forever(
         assert "is locked by another Doorward" in await refused(SQLITE, tmp_path)
 
 
-async def test_a_data_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
+async def test_an_impossible_data_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     sentence = await refused(SQLITE, tmp_path / "file" / "data")
     assert sentence.startswith("data_dir: ") and "Not a directory" in sentence
@@ -306,7 +306,7 @@ async def test_an_unknown_database_of_a_server_is_named(
     assert 'database "nothing_here" does not exist' in await refused(url, tmp_path)
 
 
-async def test_a_database_that_falls_silent_is_a_refusal(opened: Open, tmp_path: Path) -> None:
+async def test_a_database_that_stops_answering_is_a_refusal(opened: Open, tmp_path: Path) -> None:
     store = await opened()
     async with store.engine.writing() as connection:
         await connection.exec_driver_sql("DROP TABLE feed_counter")

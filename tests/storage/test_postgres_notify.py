@@ -134,7 +134,7 @@ async def test_a_connection_that_does_not_listen_is_closed_and_another_made(tmp_
         await notices.close()
 
 
-async def test_where_one_host_is_all_there_is_nobody_tells(tmp_path: Path) -> None:
+async def test_sqlite_sends_no_notifications(tmp_path: Path) -> None:
     async with host("sqlite", tmp_path) as store:
         hearing = asyncio.create_task(store.feed.heard())
         session = await open_session(store, await add(store))

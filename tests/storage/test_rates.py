@@ -102,9 +102,7 @@ def test_only_its_owner_can_read_the_file(rates: Rates, clock: FixedClock, tmp_p
     assert b"alice" not in (tmp_path / RATES_FILE).read_bytes()
 
 
-def test_a_file_that_cannot_be_opened_is_storage_that_does_not_answer(
-    clock: FixedClock, tmp_path: Path
-) -> None:
+def test_an_unreadable_file_is_a_storage_error(clock: FixedClock, tmp_path: Path) -> None:
     os.symlink("elsewhere", tmp_path / RATES_FILE)
     with pytest.raises(StorageUnavailable):
         Rates(tmp_path, KEYS).count("alice", 1, 60.0, clock())
@@ -126,9 +124,7 @@ def test_what_is_stored_of_a_key_depends_on_the_instances_own_keys(
     assert blake2b(b"alice", digest_size=16).digest() not in written
 
 
-def test_a_full_disk_is_storage_that_does_not_answer(
-    clock: FixedClock, small_disk: SmallDisk
-) -> None:
+def test_a_full_disk_is_a_storage_error(clock: FixedClock, small_disk: SmallDisk) -> None:
     rates = Rates(small_disk.path, KEYS)
     rates.count("alice", 1, 60.0, clock())
     small_disk.fill()

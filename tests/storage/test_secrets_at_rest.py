@@ -119,7 +119,7 @@ async def test_no_secret_is_in_the_database_file(
     assert b"alice@example.com" in content, "the right bytes were searched"
 
 
-async def test_no_password_waits_between_the_steps_of_a_login(
+async def test_no_password_is_stored_between_the_steps_of_a_login(
     started: Started, tmp_path: Path
 ) -> None:
     """CVE-2020-15105: of a pending login, only the fact that a code is due is stored."""
@@ -152,7 +152,7 @@ async def test_no_mailed_code_is_found_by_trying_all_of_them(
         assert hashlib.sha256(f"{digits[:3]}-{digits[3:]}".encode()).digest() not in windows
 
 
-async def test_with_a_new_key_first_everything_goes_on_and_the_old_one_can_go(
+async def test_secrets_are_re_encrypted_before_the_old_key_is_removed(
     started: Started, mailbox: Mailbox
 ) -> None:
     async with started(OLD) as accounts:
@@ -182,7 +182,7 @@ async def test_a_secret_that_no_key_opens_stops_the_start_with_the_users_name(
         pass
 
 
-async def test_a_reset_frees_from_a_key_that_is_lost(
+async def test_a_reset_recovers_from_a_lost_key(
     started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with started(OLD) as accounts:
@@ -222,7 +222,7 @@ async def test_a_password_for_an_application_is_not_in_the_database_file(
     assert not [trace for trace in traces(LOGIN.password.encode()) if trace in kept]
 
 
-async def test_a_new_first_key_takes_it_over_and_the_old_one_can_go(started: Started) -> None:
+async def test_a_new_first_key_re_encrypts_credentials(started: Started) -> None:
     async with started(OLD) as accounts:
         user = await with_login(accounts)
     for keys in ((NEW, OLD), (NEW,)):

@@ -15,7 +15,7 @@ from tests.storage.conftest import Open
 from tests.support.people import NOW, add, digest, draft, open_session
 
 
-async def test_a_session_comes_back_as_it_was_kept(store: Database) -> None:
+async def test_a_session_is_read_as_stored(store: Database) -> None:
     user = await add(store, groups=("wiki",))
     token = digest()
     given = draft(
@@ -130,7 +130,7 @@ async def test_all_sessions_of_a_user_end_but_one(store: Database) -> None:
     assert (await store.feed.news(0)).sessions == {session.number for session in sessions}
 
 
-async def test_the_list_has_what_is_not_over_newest_first(store: Database) -> None:
+async def test_live_sessions_are_listed_newest_first(store: Database) -> None:
     user = await add(store)
     idle = await open_session(store, user, idle_timeout_s=10.0)
     await open_session(store, user, expires_at=NOW + 10)

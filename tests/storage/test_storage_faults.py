@@ -184,7 +184,7 @@ async def test_news_that_came_while_older_ones_were_read_are_read_as_well(
     assert feed.reads == 2 and live.is_current(NOW)
 
 
-async def test_readiness_knows_of_silence_and_of_the_last_failed_write(
+async def test_readiness_reports_silence_and_the_last_failed_write(
     accounts: Accounts, clock: FixedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = accounts.live

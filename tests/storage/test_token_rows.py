@@ -32,7 +32,7 @@ async def keep(store: Database, user: User, **more: object) -> ApiToken:
     return token
 
 
-async def test_a_token_comes_back_as_it_was_kept(store: Database) -> None:
+async def test_a_token_is_read_as_stored(store: Database) -> None:
     user = await add(store, groups=("wiki",))
     kept = await keep(store, user)
     found = await store.tokens.by_id(kept.id)
@@ -68,7 +68,7 @@ async def test_all_tokens_of_a_user_end_and_no_others(store: Database) -> None:
 
 
 @pytest.mark.parametrize("change", ["ban", "disable", "delete", "password"])
-async def test_what_happens_to_a_user_is_announced_to_tokens(store: Database, change: str) -> None:
+async def test_changes_to_a_user_are_announced_for_its_tokens(store: Database, change: str) -> None:
     """A ban suspends them, a password change does not affect them: they are separate secrets."""
     user = await add(store)
     token = await keep(store, user)

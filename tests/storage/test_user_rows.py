@@ -19,7 +19,7 @@ from tests.storage.conftest import Open
 from tests.support.people import NOW, add, all_users, digest, draft, new_user, open_session
 
 
-async def test_a_user_comes_back_as_it_was_kept(store: Database) -> None:
+async def test_a_user_is_read_as_stored(store: Database) -> None:
     kept = await add(
         store,
         "Ålice",
@@ -237,7 +237,7 @@ async def test_a_new_password_ends_every_session_but_one(store: Database) -> Non
     assert news.users == {user.number}
 
 
-async def test_a_ban_keeps_the_sessions_and_tells_of_the_user(store: Database) -> None:
+async def test_a_ban_keeps_the_sessions_and_is_announced(store: Database) -> None:
     user = await add(store)
     await open_session(store, user)
     await store.users.set_banned(user, True, NOW)
@@ -258,7 +258,7 @@ async def test_disabling_ends_the_sessions_for_good(store: Database) -> None:
     assert await store.sessions.list(user.number, NOW) == []
 
 
-async def test_a_deleted_user_takes_everything_along(store: Database) -> None:
+async def test_deleting_a_user_deletes_everything(store: Database) -> None:
     user = await add(store, "alice", "alice@example.com")
     token = digest()
     session = await store.sessions.insert(draft(user), token)
@@ -273,7 +273,7 @@ async def test_a_deleted_user_takes_everything_along(store: Database) -> None:
 
 
 @pytest.mark.parametrize("operation", ["password", "ban", "disable", "delete"])
-async def test_a_user_that_is_gone_is_not_found_and_nothing_is_told(
+async def test_an_operation_on_a_deleted_user_is_refused_and_not_announced(
     store: Database, operation: str
 ) -> None:
     user = replace(await add(store), number=4711)

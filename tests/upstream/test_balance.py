@@ -51,7 +51,7 @@ def origins(stack: ExitStack, count: int, *scripts: Any) -> list[Origin]:
 # Choosing the next upstream
 
 
-async def test_equals_take_turns_and_keep_their_connections() -> None:
+async def test_equally_busy_upstreams_take_turns() -> None:
     with ExitStack() as stack:
         three = origins(stack, 3)
         async with group_of(*(origin.place for origin in three)) as group:
@@ -112,7 +112,7 @@ async def test_failures_long_ago_do_not_count() -> None:
         assert group.members[0].is_usable
 
 
-async def test_when_all_are_out_all_are_tried_rather_than_none() -> None:
+async def test_if_all_upstreams_have_failed_all_are_tried() -> None:
     async with group_of(NOWHERE, ("127.0.0.1", 2)) as group:
         for _ in range(3):
             with pytest.raises(ConnectFailed) as caught:
@@ -122,7 +122,7 @@ async def test_when_all_are_out_all_are_tried_rather_than_none() -> None:
         assert len(group._usable) == 2
 
 
-async def test_one_that_is_alone_is_never_out() -> None:
+async def test_a_single_upstream_is_never_removed() -> None:
     async with group_of(NOWHERE) as group:
         for _ in range(5):
             with pytest.raises(ConnectFailed):
@@ -176,7 +176,7 @@ async def test_a_cut_in_mid_answer_is_no_failure() -> None:
     assert await failures_after(script) == 0
 
 
-async def test_a_failed_exchange_goes_elsewhere_until_nobody_is_left() -> None:
+async def test_a_failed_exchange_tries_every_other_upstream() -> None:
     with ExitStack() as stack:
         two = origins(stack, 2, closing)
         async with group_of(*(origin.place for origin in two)) as group:
@@ -208,7 +208,7 @@ async def bounded(
         await asyncio.sleep(0)
 
 
-async def test_more_than_may_wait_in_their_order_and_get_kept_connections() -> None:
+async def test_requests_over_the_limit_wait_in_order() -> None:
     with Origin((answering(OK),)) as origin:
         async with bounded(origin.place, 1) as pool:
             first = await pool.connect()
@@ -324,7 +324,7 @@ def status(code: int) -> bytes:
     return b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % code
 
 
-async def test_an_upstream_is_ill_after_bad_answers_in_a_row_and_well_after_one() -> None:
+async def test_an_upstream_is_unhealthy_after_consecutive_bad_answers() -> None:
     said = iter([200, 500, 204, 404, 503, 500, 302])
 
     def script(wire: Wire) -> None:
@@ -400,7 +400,7 @@ def test_a_route_with_one_upstream_has_a_plain_pool(tmp_path: Path) -> None:
     assert not pools.checks
 
 
-def test_a_list_is_a_group_and_health_makes_one(tmp_path: Path) -> None:
+def test_a_list_or_a_health_check_makes_a_group(tmp_path: Path) -> None:
     pools = Pools()
     for upstream, members in (("http://a", 1), (["http://a", "unix:/b"], 2)):
         (route,) = settings(tmp_path, upstream=upstream, health={}).routes

@@ -104,9 +104,7 @@ def test_the_connection_is_closed_with_the_client(live: Live, port: int) -> None
         until(origin.is_done, "for the close of the upstream connection")
 
 
-def test_another_session_over_the_same_client_connection_gets_another(
-    live: Live, port: int
-) -> None:
+def test_another_session_gets_another_upstream_connection(live: Live, port: int) -> None:
     """An unlisted proxy may send requests of many users over one connection."""
     alice, bob = live.login("alice"), live.login("bob")
     with playing(port), live.client() as client:
@@ -153,7 +151,7 @@ def test_a_waiting_bound_connection_does_not_count_against_the_limit(live: Live,
             assert one.get("/one/a", alice, host=live.host).body == b"alice"
 
 
-def test_schemes_for_requests_share_connections(live: Live, port: int) -> None:
+def test_connections_are_shared_with_per_request_schemes(live: Live, port: int) -> None:
     with playing(port) as origin, live.client() as one, live.client() as two:
         for client in (one, two) * 2:
             for scheme in ("Basic YTpi", "Digest x=y", "Token ntlm", "negotiated x"):

@@ -150,7 +150,7 @@ async def test_a_body_framed_by_the_close_is_cut_by_a_reset() -> None:
 
 
 @pytest.mark.parametrize("answer", corpus("broken_answers.txt"), ids=ascii)
-async def test_garbage_is_no_answer(answer: bytes) -> None:
+async def test_garbage_is_an_invalid_answer(answer: bytes) -> None:
     """CVE-2025-43859, CVE-2023-25690: lenient parsing of framing."""
     with once(answer) as origin:
         reader = await answer_to(origin)
@@ -266,7 +266,7 @@ async def test_an_answer_is_whole_whatever_length_its_trailer_says(value: bytes)
             assert len(origin.wires) == 2
 
 
-async def test_a_head_with_both_framings_is_refused_behind_such_a_trailer_too() -> None:
+async def test_conflicting_framing_is_refused_after_a_trailer_too() -> None:
     both = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n"
     first = CHUNKS + b"Content-Length: 5\r\n\r\n"
     with Origin((answering(first, both + b"2\r\nok\r\n0\r\n\r\n"),)) as origin:
@@ -628,7 +628,7 @@ async def test_an_abandoned_exchange_closes_its_connection_at_once() -> None:
 
 
 @pytest.mark.parametrize("moment", ["paused", "running"])
-async def test_nothing_is_said_after_a_failure(moment: str) -> None:
+async def test_nothing_is_reported_after_a_failure(moment: str) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nhel")

@@ -233,7 +233,7 @@ def test_an_unrepeatable_request_is_not_retried_on_another_upstream(deploy: Star
         assert len(bad.heads) == 4 and len(good.heads) == 4
 
 
-def test_where_no_connection_came_about_anything_goes_elsewhere(deploy: Start) -> None:
+def test_without_a_connection_any_request_tries_another_upstream(deploy: Start) -> None:
     got: list[bytes] = []
 
     def script(wire: Wire) -> None:
@@ -312,7 +312,7 @@ def test_an_unhealthy_upstream_gets_no_requests_until_it_is_healthy(deploy: Star
         assert any(b"user-agent: doorward-health\r\n" in head.lower() for head in origin.heads)
 
 
-def test_a_page_of_ones_own_is_served_while_nobody_can_be_reached(
+def test_a_maintenance_page_is_served_while_no_upstream_is_reachable(
     deploy: Start, tmp_path: Path
 ) -> None:
     page = tmp_path / "maintenance.html"

@@ -64,7 +64,7 @@ def test_headers_of_an_answer_come_in_their_order_and_bytes(stage: Stage) -> Non
         assert lines in act.ask().head
 
 
-def test_a_trailer_that_names_what_belongs_in_a_head_reaches_nobody(stage: Stage) -> None:
+def test_trailers_that_belong_in_a_head_are_removed(stage: Stage) -> None:
     trailer = b"Content-Length: 5\r\nSet-Cookie: a=b\r\nX-Sum: 1\r\nRemote-User: root\r\n"
     answer = CHUNKED + b"2\r\nok\r\n0\r\n" + trailer + b"\r\n"
     with stage.playing(answering(answer)) as act, act.client() as client:
@@ -275,7 +275,7 @@ def test_a_client_that_stops_sending_its_body_is_given_up(stage: Stage) -> None:
 # Streaming
 
 
-def test_the_first_byte_is_out_before_the_last_is_in_both_ways(stage: Stage) -> None:
+def test_bodies_stream_in_both_directions(stage: Stage) -> None:
     """Promise 8."""
 
     def script(wire: Wire) -> None:
@@ -417,9 +417,7 @@ def test_a_client_that_leaves_closes_its_upstream_connection(stage: Stage) -> No
 
 
 @pytest.mark.parametrize("sent", [b"abc", b"abcdefghi"])
-def test_a_client_that_leaves_in_mid_upload_never_looks_as_if_it_were_done(
-    stage: Stage, sent: bytes
-) -> None:
+def test_an_interrupted_upload_never_looks_complete(stage: Stage, sent: bytes) -> None:
     with stage.playing(lambda wire: wire.rest() and None) as act:
         client = act.client()
         client.send(act.request("Transfer-Encoding: chunked", method="POST") + b"9\r\n" + sent)

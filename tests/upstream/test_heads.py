@@ -174,9 +174,7 @@ def answers(draw: st.DrawFn) -> bytes:
 
 @given(answers(), st.booleans(), st.integers(0, 120))
 @example(OK, False, 0)
-def test_an_answer_is_what_llhttp_alone_makes_of_it(
-    answer: bytes, bodiless: bool, cut: int
-) -> None:
+def test_answers_are_read_as_by_llhttp_alone(answer: bytes, bodiless: bool, cut: int) -> None:
     pieces = [answer[:cut], answer[cut:]] if cut < len(answer) else [answer]
     for parts in ([answer], [piece for piece in pieces if piece]):
         *expected, alone = outcome(parts, no_body=bodiless, read_plain=None)
@@ -206,12 +204,12 @@ def test_a_plain_head_is_not_read_by_llhttp(monkeypatch: pytest.MonkeyPatch) -> 
         OK.replace(b"Date: now", b"WWW-Authenticate: NTLM"),
     ],
 )
-def test_what_does_not_say_where_it_ends_is_llhttps(answer: bytes) -> None:
+def test_an_answer_without_a_length_is_left_to_llhttp(answer: bytes) -> None:
     assert outcome([answer]) == outcome([answer], read_plain=None)
     assert outcome([answer])[2] == b"hello"
 
 
-def test_what_was_seen_is_bounded() -> None:
+def test_the_memory_of_seen_heads_is_bounded() -> None:
     seen = Repeats()
     assert not any(seen.before(b"%d" % number) for number in range(3 * SEEN))
     assert len(seen._hashes) <= SEEN

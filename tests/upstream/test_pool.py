@@ -39,7 +39,7 @@ async def test_exchanges_at_the_same_time_have_connections_of_their_own() -> Non
             assert taken[-1] is None and len(set(taken)) == 6
 
 
-async def test_idle_connections_age_and_go() -> None:
+async def test_idle_connections_are_closed_after_a_while() -> None:
     with Origin((answering(OK),)) as origin:
         async with pool_to(origin.place) as pool:
             await exchanged(pool)
@@ -187,7 +187,7 @@ async def test_an_upload_waits_for_an_origin_that_does_not_read() -> None:
             connection.abandon()
 
 
-def test_an_address_is_told_as_a_url() -> None:
+def test_an_address_is_formatted_as_a_url() -> None:
     assert str(Address(host="::1", port=80)) == "http://[::1]:80"
     assert str(Address(host="app", port=80)) == "http://app:80"
     assert str(Address(path="/run/app.sock")) == "unix:/run/app.sock"

@@ -90,9 +90,7 @@ async def status_of(server: Secure, **tls: Any) -> int:
         pool.close()
 
 
-async def test_a_certificate_that_nobody_vouches_for_gets_no_request(
-    serve: Serve, authority: Authority
-) -> None:
+async def test_an_untrusted_certificate_gets_no_request(serve: Serve, authority: Authority) -> None:
     server = serve(authority.serving(authority.issue("127.0.0.1")))
     with pytest.raises(ConnectFailed):
         await status_of(server)
@@ -128,7 +126,7 @@ async def test_a_certificate_for_another_name_is_refused(
     assert not server.shown
 
 
-async def test_the_routes_server_name_is_asked_for_and_demanded(
+async def test_the_routes_server_name_is_sent_and_verified(
     serve: Serve, authority: Authority
 ) -> None:
     server = serve(authority.serving(authority.issue("wiki.internal")))
@@ -136,9 +134,7 @@ async def test_the_routes_server_name_is_asked_for_and_demanded(
     assert server.names == ["wiki.internal"]
 
 
-async def test_a_client_certificate_is_shown_to_who_asks_for_one(
-    serve: Serve, authority: Authority
-) -> None:
+async def test_a_client_certificate_is_sent_on_request(serve: Serve, authority: Authority) -> None:
     server = serve(authority.serving(authority.issue("127.0.0.1"), demands=True))
     ours = authority.issue("doorward.internal")
     shown = {"certificate": str(ours.certificate), "key": str(ours.key)}
@@ -153,7 +149,7 @@ async def test_verification_is_switched_off_only_by_saying_so(
     assert await status_of(server, verify=False) == 200
 
 
-async def test_nothing_older_than_tls_1_2_is_spoken(serve: Serve, authority: Authority) -> None:
+async def test_tls_before_1_2_is_refused(serve: Serve, authority: Authority) -> None:
     context = authority.serving(authority.issue("127.0.0.1"))
     with pytest.warns(DeprecationWarning):
         context.maximum_version = ssl.TLSVersion.TLSv1_1

@@ -134,12 +134,12 @@ async def test_a_client_that_leaves_during_its_body_is_no_error(
 
 
 @pytest.mark.parametrize("length", [b"-1", b"x", b"\xb2", b"", b"0x5"])
-async def test_a_length_that_is_none_is_no_error(length: bytes) -> None:
+async def test_an_invalid_content_length_is_ignored(length: bytes) -> None:
     said = [(b"content-length", length)]
     assert (await asked("POST", "/write", b"abc", headers=said)).body == b"3"
 
 
-def test_a_raw_path_is_ours_exactly_as_the_router_would_say() -> None:
+def test_internal_paths_agree_with_the_router() -> None:
     routes = [endpoint("/a", get=told), endpoint("/u/{name}/x", get=told)]
     is_internal = internal_paths(routes)
     for path in (b"/a", b"/u/alice/x", b"/.doorward/", b"/.doorward/whatever"):

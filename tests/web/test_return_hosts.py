@@ -116,7 +116,7 @@ def test_without_https_a_portal_leads_to_either() -> None:
         st.sampled_from(("", "/", "/a", ".apps.example.com/", "@app.example.com/")),
     )
 )
-def test_whatever_is_returned_to_is_on_a_known_host_for_every_reader(target: str) -> None:
+def test_every_accepted_return_address_is_on_a_known_host(target: str) -> None:
     found = RETURNS.check(target)
     for read in (found, found.replace("\\", "/")):
         led = urlsplit(urljoin("https://auth.example.com/.doorward/login", read))
@@ -125,7 +125,7 @@ def test_whatever_is_returned_to_is_on_a_known_host_for_every_reader(target: str
         assert host == "auth.example.com" or any(host_matches(one, host) for one in HOSTS)
 
 
-def test_the_origin_of_an_address_is_told() -> None:
+def test_the_origin_of_an_address_is_found() -> None:
     assert find_site(f"{SITE}:8443/a/b") == f"{SITE}:8443"
     assert find_site("/a") == find_site("") == find_site("None") == ""
 
@@ -180,7 +180,7 @@ async def test_a_login_leads_to_no_host_that_it_does_not_hold_for(
         assert "form-action 'self';" in page.headers["content-security-policy"]
 
 
-async def test_a_logout_leads_to_known_hosts_alone(portal: House) -> None:
+async def test_a_logout_redirects_only_to_known_hosts(portal: House) -> None:
     """CVE-2021-29456."""
     async with portal.browser() as browser:
         for target, leads in ((f"{SITE}/bye", f"{SITE}/bye"), ("https://evil.test/", None)):
