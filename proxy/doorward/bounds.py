@@ -1,4 +1,4 @@
-"""Bounded dicts: the oldest entries give way to new ones.
+"""Bounded dicts: the oldest entries are dropped for new ones.
 
 Must not know what a dict contains.
 """

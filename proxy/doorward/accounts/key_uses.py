@@ -55,7 +55,7 @@ class KeyUseStore(Protocol):
         """The valid sessions of all users that were opened before that time."""
 
     async def count_unused(self, since: float, now: float) -> int:
-        """How many valid tokens of all users were neither made nor used since then."""
+        """How many valid tokens of all users were neither created nor used since then."""
 
 
 class KeyUses:

@@ -108,7 +108,7 @@ async def iterate_owned(
     of_user: Callable[[User, float], Awaitable[Iterable[Owned]]],
     of_all: Callable[[float], AsyncIterator[Owned]],
 ) -> AsyncIterator[Owned]:
-    """What the user with this name has now, or what all users have. Raises UserNotFound."""
+    """What the user with this name owns, or what all users own. Raises UserNotFound."""
     now = time.time()
     if name is None:
         async for one in of_all(now):

@@ -48,7 +48,7 @@ def check(
 
 
 def _checked(config: ConfigOption) -> tuple[Settings, list[str]]:
-    """The settings, and warnings about what surrounds them. Raises InvalidSettings."""
+    """The settings, and warnings about their environment. Raises InvalidSettings."""
     import os
 
     from doorward.server.listeners import find_unusable

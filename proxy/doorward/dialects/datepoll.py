@@ -183,7 +183,7 @@ LOG_OUT = ErrorFormat(LOG_OUT_ERROR_TABLE, render_error, ERRORS)
 
 
 def _render_list(used: Iterable[tuple[float, int, Session]]) -> Response:
-    """Of the time of the last use, and a number that is not looked at."""
+    """`used`: the time of the last use, a number that is ignored, and the session."""
     rendered = [render_session(session, at) for at, _, session in used]
     return render(DatepollSessions(msg="List of all sessions", sessions=rendered))
 

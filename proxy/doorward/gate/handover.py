@@ -72,7 +72,7 @@ class HandoverCarrier:
         return self._handovers.host_tokens.unsign(handed.value, handed.host)
 
     async def find(self, handed: Handed, token: str, now: float) -> Found:
-        """What storage knows of the token in it. Raises StorageUnavailable."""
+        """Look the token up in storage. Raises StorageUnavailable."""
         ask = self._handovers.by_token
         found = await self._live.find_by(handed, lambda: ask(token, handed.host, now), now)
         if not found.known:

@@ -87,7 +87,7 @@ class PolicyFunction:
             if limit.expired():
                 raise self._late() from None
             raise
-        if limit.expired():  # it has swallowed the cancellation
+        if limit.expired():  # the function suppressed the cancellation
             raise self._late()
         return found
 
@@ -105,11 +105,11 @@ class PolicyFunction:
         waiting = asyncio.wrap_future(future)
         try:
             await asyncio.wait((waiting,), timeout=self._timeout_s)
-            if future.done():  # also if the event loop was held up past the limit
+            if future.done():  # even if the event loop was blocked past the limit
                 return await waiting
             raise self._late()
         finally:
-            waiting.cancel()  # a call that waits for a thread is not made any more
+            waiting.cancel()  # drops a call that still waits for a thread
 
     def _late(self) -> PolicyFailed:
         return PolicyFailed(f"it took longer than {self._timeout_s:g} s")

@@ -29,8 +29,8 @@ _log = structlog.get_logger("doorward.upstream")
 REFUSED_FOR_S = 600.0
 REFUSED_LIMIT = 4096
 SERVER_ERROR = 500
-# "Page Expired" (Laravel): the token of the page is over, and the password was not looked at. Other
-# frameworks refuse a token with a status that can also be that of a wrong password.
+# "Page Expired" (Laravel): the token of the page has expired, and the password was not checked.
+# Other frameworks refuse a token with a status that can also mean a wrong password.
 TOKEN_OVER = 419
 
 

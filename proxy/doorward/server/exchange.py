@@ -144,8 +144,8 @@ class Exchange:
         self.give_more()
 
     def pass_on(self, piece: Piece) -> bool:
-        """Give the taker a piece at once, which others follow. False if it is not its turn, or
-        nobody takes it now."""
+        """Give the taker a piece that is not the last, at once. False if others come before it,
+        or the taker is not ready."""
         taker = self.taker
         if taker is None or self._pieces or not taker.is_ready:
             return False

@@ -104,7 +104,7 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
 
 @asynccontextmanager
 async def open_key_uses(settings: Settings) -> AsyncIterator[KeyUseRows | None]:
-    """Read what needs the keys, without making or changing anything. None: there is no database
+    """Read what needs the keys, without creating or changing anything. None: there is no database
     yet, or a start would migrate its tables first. Raises StorageFault."""
     path = settings.data_dir / DATABASE_FILE
     is_sqlite = settings.storage == SQLITE

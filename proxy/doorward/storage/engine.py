@@ -46,8 +46,8 @@ SPOILT = frozenset(
     )
 )
 
-# The SQLSTATE of a write at a server, or in a session, that only reads. After a failover, it is the
-# answer of a former primary.
+# The SQLSTATE of a write to a read-only server or session. After a failover, a former primary
+# answers with it.
 READ_ONLY = "25006"
 
 # FULL, not the NORMAL that is common with WAL: NORMAL survives a killed process but may lose the
@@ -170,19 +170,19 @@ class Engine:
 def sqlite_engine(path: Path) -> Engine:
     """The database in this file, created with mode 0600 if missing. Raises StorageFault."""
     _make_file(path)
-    # in a text, `?` would end the path
+    # in a URL given as text, `?` would end the path
     return _sqlite_engine(URL.create("sqlite+aiosqlite", database=str(path)), path)
 
 
 def sqlite_reader(path: Path) -> Engine:
-    """The database in this file, only for reading. No file is made or changed."""
+    """The database in this file, only for reading. No file is created or changed."""
     uri, options = path.absolute().as_uri(), choose_reading_options(path) | {"uri": "true"}
     return _sqlite_engine(URL.create("sqlite+aiosqlite", database=uri, query=options), path)
 
 
 def choose_reading_options(path: Path) -> dict[str, str]:
-    """The options in a `file:` URI with which SQLite reads this file, and makes no other."""
-    # Without a log next to it, the file is complete, and nothing has to be made to read it.
+    """The options in a `file:` URI with which SQLite reads this file and creates no other."""
+    # Without a log next to it, the file is complete, and can be read without creating one.
     has_log = path.with_name(f"{path.name}-wal").exists()
     return {"mode": "ro"} if has_log else {"mode": "ro", "immutable": "1"}
 
@@ -244,8 +244,8 @@ def _drop_spoilt(context: ExceptionContext) -> None:
 
 
 def _drop_read_only(context: ExceptionContext) -> None:
-    """Closes every connection of the pool after a write at a server that only reads, so that the
-    next attempt connects to the one that is the primary by then."""
+    """Closes every connection of the pool after a read-only server has refused a write, so that
+    the next attempt connects to the new primary."""
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
 
@@ -300,7 +300,7 @@ def postgresql_engine(url: str) -> Engine:
     )
     event.listen(engine, "handle_error", _drop_read_only)
     # Errors while connecting are raised as they come from the driver. InternalClientError: no host
-    # of the URL is as `target_session_attrs` asks.
+    # in the URL meets `target_session_attrs`.
     errors = (
         SQLAlchemyError,
         OSError,

@@ -1,5 +1,5 @@
-"""Reads what is under a key or from its time, for all users. It decides nothing, and needs a
-connection that can read only."""
+"""Reads what depends on a key, for all users: secrets encrypted with it, and sessions and tokens
+from its time. It decides nothing, and only needs a read-only connection."""
 
 from __future__ import annotations
 

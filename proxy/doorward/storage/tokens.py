@@ -166,7 +166,7 @@ def _not_over(now: float) -> tuple[ColumnElement[bool], ...]:
 
 
 def unused_since(since: float, now: float) -> tuple[ColumnElement[bool], ...]:
-    """Neither made nor used since then, and not over."""
+    """Neither created nor used since then, and still valid."""
     used = or_(c.last_used_at.is_(None), c.last_used_at < since)
     return *_not_over(now), c.created_at < since, used
 

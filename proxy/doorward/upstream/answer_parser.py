@@ -23,7 +23,7 @@ LINES_LIMIT = 2048
 
 
 class ParsedAnswers(Protocol):
-    """Takes what llhttp has read of an answer, in its order."""
+    """Takes the parts of an answer in their order."""
 
     def take_interim(self, status: int, headers: list[Header]) -> None:
         """An answer before the final one (1xx) is complete."""
@@ -51,10 +51,10 @@ class AnswerParser:
         self._answers = answers
         self._lenient = lenient
         self._llhttp: httptools.HttpResponseParser | None = None
-        self._pieces: list[bytes] = []  # of the body, from what is being parsed
+        self._pieces: list[bytes] = []  # of the body, from the bytes being parsed
 
     def begin(self, *, no_body: bool, upgrade: bool) -> None:
-        """The next bytes are a new answer. `no_body`: it has none, whatever it says. `upgrade`: it
+        """Begin a new answer. `no_body`: it has none, whatever its head says. `upgrade`: it
         may be 101."""
         self._no_body = no_body
         self._upgrade = upgrade
@@ -108,7 +108,7 @@ class AnswerParser:
 
     def _look_for_bare(self, data: bytes) -> None:
         """Accept bare line feeds if the first line ends with one (RFC 9112 2.2). In an answer whose
-        lines end with CRLF, a bare one does not end a line; somebody put it into a value."""
+        lines end with CRLF, a bare one is part of a value, where an attacker may have put it."""
         assert self._llhttp is not None
         line, found, _ = data.partition(b"\n")
         if not self._framing_bytes or self._before:
@@ -190,7 +190,7 @@ class AnswerParser:
         if self.head is not None:  # it is None after an interim answer
             self.is_complete = True
             if self.trailers:
-                self._llhttp = None  # they may have told it to expect nothing more
+                self._llhttp = None  # a callback may have told it to expect nothing more
 
 
 def _reason(fault: httptools.HttpParserError) -> str:

@@ -263,7 +263,7 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         assert parser is not None
         if len(data) <= PARSED_BYTES or (self._upgrade and not self.answered):
-            rest = b""  # `hand_over` has to have all bytes that may belong to a tunnel
+            rest = b""  # `hand_over` must get all bytes that may belong to a tunnel
             self._parse_piece(data)
         else:
             rest = ParseBudget().parse(data, self._parse_piece)

@@ -33,7 +33,7 @@ class OwnConnections:
         return tether.connection if tether.resume() else None
 
     async def claim(self, route: object, session: object) -> Connection | None:
-        """The same, once the upstream may get one request more. Raises UpstreamOverloaded."""
+        """The same, once the upstream accepts one more request. Raises UpstreamOverloaded."""
         tether = self._tethers.get(route)
         if tether is None:
             return None

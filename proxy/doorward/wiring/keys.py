@@ -97,7 +97,7 @@ class KeyFiles:
 
 async def find_lost(settings: Settings, now: float) -> Fault | None:
     """The error with which a start would end because the first key is missing and the database
-    needs it. Nothing is made or changed. Raises StorageFault."""
+    needs it. Nothing is created or changed. Raises StorageFault."""
     if not lacks_first(settings):
         return None
     other = (randomness.key(),)
@@ -112,7 +112,7 @@ async def find_lost(settings: Settings, now: float) -> Fault | None:
 
 
 async def _find_lost(settings: Settings, uses: KeyUses, rest: Keys, now: float) -> Fault | None:
-    """`rest`: keys under which nothing is."""
+    """`rest`: keys with which nothing is encrypted."""
     needs = await uses.find(rest, math.inf, now)
     if needs.is_any and lacks_first(settings):  # another process may have made it since
         return _report_lost(find_first(settings), needs)

@@ -289,7 +289,7 @@ class Sessions:
         return await self._store.end_many([s.number for s in going], now, "revoked", events)
 
     async def end_opened(self, before: float, now: float) -> int:
-        """Ends the valid sessions of all users that were opened before that time, for the operator
+        """End the valid sessions of all users that were opened before that time, for the operator
         of the machine; returns how many."""
         by = OWNER.value
         ended = build_event(Kind.SESSIONS_ENDED, now, detail="key retired")

@@ -90,8 +90,8 @@ class SessionStore(Protocol):
         """Valid sessions, or the newest `most` of them, newest first."""
 
     async def end_opened(self, before: float, now: float, by: str, event: Event) -> int:
-        """How many valid sessions that were opened before that time ended, in one transaction; the
-        event is written with their number."""
+        """End the valid sessions that were opened before that time, in one transaction; returns
+        how many. The event is written with their number."""
 
     async def purge(self, before: float, limit: int) -> int:
         """Deletes at most so many that were over by then; returns how many."""

@@ -208,7 +208,7 @@ class ApiTokens:
         return await self._store.end_all(user.number, now, by, ended)
 
     async def end_unused(self, since: float, now: float) -> int:
-        """End the valid tokens of all users that were neither made nor used since then, for the
+        """End the valid tokens of all users that were neither created nor used since then, for the
         operator of the machine; returns how many."""
         ended = build_event(Kind.TOKENS_ENDED, now, detail="key retired")
         return await self._store.end_unused(since, now, OWNER.value, ended)

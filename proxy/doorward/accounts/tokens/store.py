@@ -38,7 +38,7 @@ class TokenStore(Protocol):
         at most so many."""
 
     async def end_unused(self, since: float, now: float, by: str, event: Event) -> int:
-        """End the valid tokens that were neither made nor used since then, in one transaction;
+        """End the valid tokens that were neither created nor used since then, in one transaction;
         returns how many. The event is written with their number."""
 
     async def touch(self, used: Sequence[TokenUse]) -> None:
