@@ -141,7 +141,7 @@ async def test_a_token_of_a_user_removed_from_its_directory_is_invalid(core: Cor
     assert await find(core, made.text) == (False, True)
 
 
-async def test_a_revoked_token_is_invalid_but_counts_as_no_failure(core: Core) -> None:
+async def test_a_revoked_token_is_invalid_but_no_failed_attempt(core: Core) -> None:
     await core.add()
     made, other = await make(core), await make(core)
     await core.api_tokens.revoke(made.token.id, actor=OWNER, now=NOW)

@@ -176,7 +176,7 @@ async def test_unlocking_lets_the_user_in(core: Core) -> None:
     assert (await core.login()).session.user.username == "alice"
 
 
-async def test_a_right_password_without_permission_is_no_failed_attempt(core: Core) -> None:
+async def test_a_right_password_of_a_banned_user_is_no_failed_attempt(core: Core) -> None:
     await core.add(must_change_password=True)
     for _ in range(7):
         assert isinstance(await refusal_of(core, "alice", PASSWORD), PasswordChangeRequired)
@@ -217,7 +217,7 @@ async def test_an_absurdly_long_password_counts_as_a_wrong_one(core: Core, name:
     assert isinstance(await refusal_of(core, name, PASSWORD), LockedOut)
 
 
-async def test_right_passwords_at_once_lock_nobody_out(core: Core) -> None:
+async def test_concurrent_right_passwords_lock_nobody_out(core: Core) -> None:
     await core.add()
     opened = await asyncio.gather(*(core.login() for _ in range(30)))
     assert len({one.token for one in opened}) == 30

@@ -41,7 +41,7 @@ async def test_a_login_by_name_or_verified_address_opens_a_session(core: Core) -
         assert (opened.session.level, opened.session.method) == ("full", "password")
 
 
-async def test_every_login_has_a_token_of_its_own(core: Core) -> None:
+async def test_every_login_has_its_own_token(core: Core) -> None:
     await core.add()
     assert len({(await core.login()).token for _ in range(5)}) == 5
 

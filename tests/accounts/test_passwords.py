@@ -106,7 +106,7 @@ async def test_a_hash_in_a_file_may_be_over_the_digest_or_the_password(
     assert not (await passwords.verify(CHEAP.hash("other"), FILE, "correct horse")).ok
 
 
-async def test_a_plain_hash_is_not_one_of_ours(passwords: Passwords) -> None:
+async def test_a_hash_of_the_plain_password_is_no_doorward_hash(passwords: Passwords) -> None:
     """A stolen digest must not be usable where a plain password is expected."""
     assert not (await passwords.verify(CHEAP.hash("correct horse"), OURS, "correct horse")).ok
 
@@ -225,7 +225,7 @@ async def test_a_hash_with_old_parameters_is_renewed_from_a_digest(
 
 
 @pytest.mark.parametrize("over", ["digest", "password"])
-async def test_a_digest_costs_what_a_password_costs(over: str) -> None:
+async def test_a_digest_costs_as_much_as_a_password(over: str) -> None:
     """CVE-2026-77582: the time of an answer must reveal nothing."""
     counting = Counting()
     digest = PasswordDigest(sha256_hex("correct horse"))

@@ -17,7 +17,7 @@ def test_all_refusals_are_in_one_module_without_subclasses() -> None:
     assert not any(refusal.__subclasses__() for refusal in every())
 
 
-def test_each_has_a_code_of_its_own_and_a_sentence() -> None:
+def test_each_refusal_has_its_own_code_and_a_message() -> None:
     codes = [refusal.code for refusal in every()]
     assert len(set(codes)) == len(codes)
     for refusal in every():

@@ -511,7 +511,7 @@ async def test_use_does_not_extend_trust_and_some_operations_ignore_it(core: Cor
         await demand(core, session, now=NOW - 86_400)
 
 
-async def test_an_endpoint_that_does_not_honour_trust_gives_none(core: Core) -> None:
+async def test_an_endpoint_that_ignores_trust_gives_no_trust(core: Core) -> None:
     session, secret, _ = await with_totp(core)
     await demand(core, session, code(secret), honours_trust=False)
     assert session.second_factor_at == NOW

@@ -16,7 +16,7 @@ from tests.support.sessions import open_session
 HOUR, DAY = 3600.0, 86_400.0
 
 
-async def test_a_session_is_found_by_its_token_alone(core: Core) -> None:
+async def test_a_session_is_found_only_by_its_token(core: Core) -> None:
     user = await core.add()
     opened = await open_session(core.sessions, user, client=CLIENT, now=NOW)
     found = await core.sessions.by_token(opened.token, NOW)

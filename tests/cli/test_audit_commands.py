@@ -124,7 +124,9 @@ def following(config: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.outside
-def test_follow_shows_what_comes_later_once(config: Path, following: subprocess.Popen[str]) -> None:
+def test_follow_shows_each_later_record_once(
+    config: Path, following: subprocess.Popen[str]
+) -> None:
     assert following.stdout is not None
     for _ in range(2):
         run(config, "user", "ban", "alice")
@@ -164,7 +166,7 @@ def test_a_lock_out_of_a_network_is_lifted(config: Path) -> None:
     assert "not an address" in run(config, "lockouts", "--lift", "nowhere", status=2)
 
 
-def test_regulation_switched_off_locks_nobody_out(config: Path) -> None:
+def test_without_regulation_nobody_is_locked_out(config: Path) -> None:
     config.write_text(CONFIG + "regulation: {enabled: false}\n")
     log_in(config, "nobody", "wrong", 7)
     assert json.loads(run(config, "lockouts", "--json")) == []

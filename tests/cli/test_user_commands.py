@@ -196,7 +196,7 @@ def test_a_missing_configuration_is_wrong_usage(tmp_path: Path) -> None:
 
 
 @pytest.mark.outside
-async def test_hash_password_prints_the_hash_alone() -> None:
+async def test_hash_password_prints_only_the_hash() -> None:
     command = [*DOORWARD, "hash-password"]
     done = subprocess.run(command, input="correct horse\n", capture_output=True, text=True)
     passwords = Passwords()

@@ -511,7 +511,7 @@ async def test_other_methods_are_a_404_with_the_allowed_ones(
     assert set(answer.headers["allow"].split(", ")) == set(allowed.split())
 
 
-async def test_head_answers_where_get_does_and_options_everywhere(
+async def test_head_works_like_get_and_options_everywhere(
     home: House, script: httpx.AsyncClient
 ) -> None:
     one = await home.opened()

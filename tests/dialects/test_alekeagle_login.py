@@ -182,7 +182,7 @@ async def test_a_login_ignores_a_token_and_replaces_the_cookie(
     assert await home.found(old) is None
 
 
-async def test_with_cookie_off_a_login_sets_none(tmp_path: Path) -> None:
+async def test_with_cookie_off_a_login_sets_no_cookie(tmp_path: Path) -> None:
     async with house(tmp_path, dialects={"alekeagle": {"cookie": False}}) as home:
         await home.add("alice")
         async with home.program() as script:

@@ -174,7 +174,7 @@ NAMES = ("xhr", "alekeagle", "datepoll", "rocketchat")
 
 
 @pytest.mark.parametrize(("dialect", "method", "path"), ENDPOINTS)
-async def test_a_preflight_is_answered_at_every_path_of_its_dialect_alone(
+async def test_a_preflight_is_answered_only_at_paths_of_its_dialect(
     tmp_path: Path, dialect: str, method: str, path: str
 ) -> None:
     named = {"cors": {"origins": [APP]}}

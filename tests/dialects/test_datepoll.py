@@ -287,7 +287,7 @@ async def test_a_sign_in_sets_the_cookie_too(home: House, client: httpx.AsyncCli
     assert (await client.get("/xhr/session")).json()["user"]["username"] == "alice"
 
 
-async def test_with_cookie_off_it_sets_none(tmp_path: Path) -> None:
+async def test_with_cookie_off_a_login_sets_no_cookie(tmp_path: Path) -> None:
     async with house(tmp_path, dialects={"datepoll": {"cookie": False}}) as built:
         await built.add("alice")
         async with built.program() as client:
@@ -449,7 +449,7 @@ async def test_the_length_of_a_description_is_counted_in_characters(
         {"origin": "null"},
     ],
 )
-async def test_another_site_signs_nobody_in(
+async def test_another_site_cannot_sign_its_visitor_in(
     client: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     """CVE-2017-1000069: the login was not bound to the page that asked for it."""
@@ -671,7 +671,7 @@ FORGERIES = list(forged(jwt.encode({"sub": 1}, "k" * 32, "HS256")))
 
 
 @pytest.mark.parametrize("kind", FORGERIES)
-async def test_a_token_that_is_not_ours_is_a_401(client: httpx.AsyncClient, kind: str) -> None:
+async def test_a_foreign_token_is_a_401(client: httpx.AsyncClient, kind: str) -> None:
     token = forged((await signed_in(client))["token"], sub=2, exp=2_000_000_000)[kind]
     for method, path in GUARDED:
         answer = await client.request(method, path, params={"token": token})
@@ -695,7 +695,7 @@ async def test_the_last_token_in_the_query_is_used(client: httpx.AsyncClient) ->
     assert is_error(wrong, 401, "token_incorrect")
 
 
-async def test_a_session_token_is_read_from_the_body_alone(
+async def test_a_session_token_is_read_only_from_the_body(
     client: httpx.AsyncClient,
 ) -> None:
     """The document has it there. It is good for months, and queries are in logs."""
@@ -836,7 +836,7 @@ async def test_a_description_is_returned_unchanged(client: httpx.AsyncClient) ->
     assert session["information"] == told
 
 
-async def test_head_answers_where_get_does(client: httpx.AsyncClient) -> None:
+async def test_head_works_like_get(client: httpx.AsyncClient) -> None:
     tokens = await signed_in(client)
     answer = await client.head(SESSIONS, params={"token": tokens["token"]})
     assert answer.status_code == 200 and answer.headers["content-type"] == "application/json"

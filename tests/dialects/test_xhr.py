@@ -248,7 +248,7 @@ async def test_a_failed_login_leaves_the_old_session_alone(
     assert await home.found(old) is not None
 
 
-async def test_with_cookie_off_a_login_sets_none(tmp_path: Path) -> None:
+async def test_with_cookie_off_a_login_sets_no_cookie(tmp_path: Path) -> None:
     async with house(tmp_path, dialects={"xhr": {"cookie": False}}) as home:
         await home.add("alice")
         async with home.program() as script:

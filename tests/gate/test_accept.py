@@ -240,7 +240,7 @@ def test_the_port_is_taken_from_the_host(host: bytes, headers: list[Header], por
     assert believed.hop.port == port
 
 
-def test_a_port_from_a_proxy_is_trusted_if_the_host_has_none() -> None:
+def test_a_forwarded_port_must_agree_with_the_hosts() -> None:
     port = (b"x-forwarded-port", b"0444")
     assert told(port).hop.port == "444"
     assert told(port, host=b"app.test:444").hop.port == "444"

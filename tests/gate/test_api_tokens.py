@@ -333,7 +333,7 @@ async def test_a_scope_is_checked_in_every_reading_of_the_path(front: Front, tar
         (("/wiki",), b"/x//wiki", False),
     ],
 )
-def test_a_route_of_a_scope_covers_what_is_beneath_it(
+def test_a_route_in_a_scope_covers_all_paths_beneath_it(
     routes: tuple[str, ...], path: bytes, covered: bool
 ) -> None:
     assert CompiledScope(TokenScope(routes=routes)).covers(accepted(path)) is covered

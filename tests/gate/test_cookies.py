@@ -48,7 +48,7 @@ def test_our_cookie_is_taken_out_and_the_others_stay_byte_for_byte(
     assert left == (() if rest is None else (rest,))
 
 
-def test_a_cookie_of_our_name_that_is_not_ours_is_left_alone() -> None:
+def test_a_foreign_cookie_with_doorwards_name_is_left_alone() -> None:
     assert PLAIN.take([b"doorward=theirs; a=1"])[1] == (b"doorward=theirs; a=1",)
     assert not has_our_form(b"theirs")
 
@@ -61,7 +61,7 @@ def test_cookie_names_are_case_sensitive(name: bytes) -> None:
         assert cookies.take([line]) == ((), (line,))
 
 
-def test_on_https_only_the_host_bound_name_counts() -> None:
+def test_on_https_only_the_host_prefixed_cookie_counts() -> None:
     """CVE-2024-28233: a sibling domain can set the plain name, but not the `__Host-` one."""
     assert SECURE.take([b"doorward=" + TOKEN])[0] == ()
     assert SECURE.take([b"__Host-doorward=" + TOKEN])[0] == (TOKEN,)
@@ -108,7 +108,7 @@ async def test_an_ambiguous_cookie_is_anonymous_on_a_public_path(front: Front) -
     assert values_of(head, b"remote-user") == values_of(head, b"cookie") == []
 
 
-async def test_no_token_of_ours_reaches_an_upstream(front: Front) -> None:
+async def test_doorwards_tokens_never_reach_an_upstream(front: Front) -> None:
     opened = await front.opened()
     _, value = front.cookie(opened)
     bearer = (b"authorization", b"Bearer " + opened.token.encode())

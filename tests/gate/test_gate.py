@@ -30,9 +30,7 @@ def break_storage(front: Front, folder: Any) -> None:
     front.clock.now += CONFIRMATION_S
 
 
-async def test_while_storage_is_silent_a_session_is_unknown_instead_of_invalid(
-    front: Front, tmp_path: Any
-) -> None:
+async def test_a_storage_failure_answers_503_instead_of_401(front: Front, tmp_path: Any) -> None:
     """A 401 would make a program discard its token."""
     session = front.cookie(await front.opened())
     assert (await front.get("/", session)).status == 200
@@ -46,7 +44,7 @@ async def test_while_storage_is_silent_a_session_is_unknown_instead_of_invalid(
     assert len(front.origin.heads) == 1
 
 
-async def test_while_storage_is_silent_a_request_without_a_carrier_has_no_session(
+async def test_a_storage_failure_does_not_affect_requests_without_a_carrier(
     front: Front, tmp_path: Any
 ) -> None:
     break_storage(front, tmp_path)
@@ -54,7 +52,7 @@ async def test_while_storage_is_silent_a_request_without_a_carrier_has_no_sessio
     assert (await front.get("/", (b"cookie", b"doorward=forged.signature"))).status == 401
 
 
-async def test_while_storage_is_silent_public_paths_are_served_without_identity(
+async def test_a_storage_failure_leaves_public_paths_without_identity(
     front: Front, tmp_path: Any
 ) -> None:
     session = front.cookie(await front.opened())

@@ -136,7 +136,7 @@ async def test_our_token_beside_another_authorization_is_ambiguous(front: Front)
     assert (await front.get("/", bearer(opened.token), bearer(opened.token))).status == 401
 
 
-async def test_an_authorization_that_is_not_ours_reaches_the_application(front: Front) -> None:
+async def test_a_foreign_authorization_reaches_the_application(front: Front) -> None:
     session = front.cookie(await front.opened())
     for line in (b"Basic eDp5", b"Bearer theirs", b"Digest x", b""):
         assert (await front.get("/", session, (b"authorization", line))).status == 200
@@ -243,7 +243,7 @@ async def test_a_bare_token_ends_the_search(front_for_bare: Front) -> None:
     assert twice.status == 401
 
 
-async def test_a_bare_authorization_that_is_not_ours_is_left_alone(front_for_bare: Front) -> None:
+async def test_a_foreign_bare_authorization_is_left_alone(front_for_bare: Front) -> None:
     front = front_for_bare
     session = front.cookie(await front.opened())
     for line in (b"theirs", b"x" * 42, b"x" * 44, b"Token " + b"x" * 43, b"Basic eDp5"):

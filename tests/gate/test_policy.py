@@ -482,7 +482,7 @@ async def test_the_function_gets_the_level_of_a_token(fronts: Build, deciding: S
     assert asked[0] is not None and (asked[0].username, asked[0].level) == ("alice", "token")
 
 
-async def test_explain_says_what_it_decides(fronts: Build, deciding: Set) -> None:
+async def test_explain_shows_the_decision(fronts: Build, deciding: Set) -> None:
     front = await fronts(access=deciding(answering_with(Deny("no"))))
     user, explainer = (await front.opened()).session.user, front.app.explainer
     assert explainer is not None
@@ -530,7 +530,7 @@ async def test_without_a_function_the_plain_gate_is_used(fronts: Build, deciding
     assert other.app.gateway is not None and type(other.app.gateway._gate) is PolicyGate
 
 
-async def test_the_example_of_the_guide_does_what_it_says(fronts: Build, deciding: Set) -> None:
+async def test_the_example_in_the_guide_works(fronts: Build, deciding: Set) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)
     found: dict[str, Any] = {}
     exec(compile(code, str(GUIDE), "exec"), found)  # noqa: S102 - our own page

@@ -206,7 +206,7 @@ AGED = {"path": "/admin/*", "require": "two_factor", "max_age": "10m"}
     ("age_s", "expected"),
     [(0.0, ALLOWED), (599.0, ALLOWED), (600.0, FACTOR), (1e6, FACTOR), (-1.0, FACTOR)],
 )
-def test_a_factor_counts_for_as_long_as_the_rule_says(age_s: float, expected: Verdict) -> None:
+def test_a_factor_counts_for_the_time_set_in_the_rule(age_s: float, expected: Verdict) -> None:
     """A time in the future was recorded by a clock that was wrong."""
     assert verdict_of(rules(AGED), session(factor=NOW - age_s), b"/admin/x") is expected
 

@@ -200,7 +200,7 @@ async def test_an_ambiguous_path_gets_a_status_that_nginx_accepts(
     assert answer.values(b"remote-user") == []
 
 
-async def test_an_error_lets_nobody_through_and_is_a_503(
+async def test_an_error_refuses_the_request_with_503(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CVE-2021-32637: an error on the way made the endpoint answer 200."""

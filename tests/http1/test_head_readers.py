@@ -28,13 +28,13 @@ some_hundreds = settings(
 
 @some_hundreds
 @given(REQUESTS, SEEDS)
-def test_a_request_head_is_read_alike_by_all_readers(head: bytes, seed: int) -> None:
+def test_all_readers_agree_on_a_request_head(head: bytes, seed: int) -> None:
     for each in variants(head, seed):
         compare_requests(READERS, each)
 
 
 @some_hundreds
 @given(ANSWERS, SEEDS, st.booleans())
-def test_an_answer_head_is_read_alike_by_all_readers(head: bytes, seed: int, private: bool) -> None:
+def test_all_readers_agree_on_an_answer_head(head: bytes, seed: int, private: bool) -> None:
     for each in variants(head, seed):
         compare_answers(READERS, each, private)

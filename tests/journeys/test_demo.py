@@ -69,7 +69,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield started
 
 
-def test_it_prints_where_to_go_who_to_be_and_what_to_try(running: Demo) -> None:
+def test_it_prints_address_credentials_and_pages_to_try(running: Demo) -> None:
     assert list(running.told) == ["address", "user", "password", "account", "administration"]
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", running.address)
     assert len(running.told["password"]) >= 16
@@ -138,7 +138,7 @@ def test_a_signal_ends_it_quietly_and_nothing_is_left(tmp_path: Path, number: in
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_hang_up_is_ignored_and_told(tmp_path: Path) -> None:
+def test_a_hang_up_is_ignored_and_reported(tmp_path: Path) -> None:
     with demo(tmp_path) as started:
         started.process.send_signal(signal.SIGHUP)
         assert started.process.stderr is not None

@@ -185,7 +185,7 @@ def test_the_decision_is_for_the_requested_host(front: Front) -> None:
         assert only(head, b"host") == only(head, b"x-forwarded-host") == b"public.test"
 
 
-def test_the_target_passes_as_it_was_sent(front: Front) -> None:
+def test_the_target_is_forwarded_unchanged(front: Front) -> None:
     session = front.login()
     for target in ("/a%2Fb?x=%20&y=/../", "/%C3%A9/a;b=1", "/a//b"):
         assert front.ask(target, session).status == 200

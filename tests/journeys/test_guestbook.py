@@ -35,7 +35,7 @@ def test_it_greets_the_user_in_its_header(guestbook: httpx.Client) -> None:
     assert 'href="/.doorward/logout"' in page.text
 
 
-def test_it_greets_nobody_by_name_without_the_header(guestbook: httpx.Client) -> None:
+def test_it_greets_without_a_name_if_there_is_no_header(guestbook: httpx.Client) -> None:
     assert "No user name came with your request" in guestbook.get("/").text
 
 

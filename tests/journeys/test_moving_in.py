@@ -73,9 +73,7 @@ def schemes(live: Live) -> dict[str, str]:
     return {name: stored.split("$")[1] for name, stored in rows}
 
 
-def test_users_of_authelia_log_in_and_their_hashes_become_ours(
-    tmp_path: Path, origin: Origin
-) -> None:
+def test_users_of_authelia_log_in_and_get_new_hashes(tmp_path: Path, origin: Origin) -> None:
     (tmp_path / "users.yml").write_text(AUTHELIA)
     with Live(tmp_path / "live", origin.url) as live:
         done = live.command("user", "import", "authelia", str(tmp_path / "users.yml"))

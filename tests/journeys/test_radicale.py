@@ -134,7 +134,7 @@ def diaries(house: Calendars) -> Calendars:
     return house
 
 
-def test_without_a_login_nothing_of_the_calendar_server_is_seen(house: Calendars) -> None:
+def test_without_a_login_the_calendar_server_is_unreachable(house: Calendars) -> None:
     with house.visitor() as stranger:
         for method in ("GET", "PROPFIND", "OPTIONS", "MKCALENDAR", "PUT", "DELETE"):
             refused = stranger.request(method, "/alice/", headers={"X-Remote-User": "alice"})
@@ -179,7 +179,7 @@ def test_alice_keeps_a_calendar_through_the_proxy(house: Calendars) -> None:
         assert alice.get("/alice/plans/late%20tea.ics").status_code == 404
 
 
-def test_alice_cannot_read_what_is_bobs(diaries: Calendars) -> None:
+def test_alice_cannot_read_bobs_calendar(diaries: Calendars) -> None:
     with diaries.logged_in("bob") as bob, diaries.logged_in("alice") as alice:
         assert propfind(bob, "/bob/diary/").status_code == 207
         assert propfind(alice, "/bob/").status_code == 403

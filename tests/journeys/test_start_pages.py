@@ -94,7 +94,7 @@ def test_the_page_of_the_demo(tmp_path: Path) -> None:
     assert "401 Unauthorized" in refused and "Hello, <strong>demo</strong>" in greeted
 
 
-def test_the_page_of_an_application_of_ones_own(tmp_path: Path) -> None:
+def test_the_page_for_a_users_own_application(tmp_path: Path) -> None:
     page = DOCS / "start" / "application.md"
     (configuration,) = (b.text for b in list_blocks(page) if b.language == "yaml")
     check, add, serve, ask = shell(page)

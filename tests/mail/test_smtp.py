@@ -100,7 +100,7 @@ async def test_without_the_required_starttls_nothing_is_sent(serve: Serve) -> No
 
 
 @pytest.mark.parametrize("security", [STARTTLS, TLS])
-async def test_a_certificate_that_nobody_trusts_ends_it(
+async def test_an_untrusted_certificate_prevents_sending(
     serve: Serve, certificate: Certificate, security: str
 ) -> None:
     how = "starttls" if security == STARTTLS else "tls"
@@ -110,7 +110,7 @@ async def test_a_certificate_that_nobody_trusts_ends_it(
     assert not sink.mails
 
 
-async def test_a_certificate_of_another_name_ends_it(
+async def test_a_certificate_for_another_name_prevents_sending(
     serve: Serve, certificate: Certificate
 ) -> None:
     sink = await serve(tls=certificate.server)

@@ -144,7 +144,7 @@ async def test_no_request_reaches_the_application_unless_a_rule_allows_it(house:
     assert (await house.ask("/.doorward/login")).status == 200
 
 
-async def test_identity_is_told_by_headers_and_by_state(house: House) -> None:
+async def test_the_identity_is_in_headers_and_state(house: House) -> None:
     forged = [(name.lower(), b"forged") for name in corpus("identity_headers.txt")]
     opened, cookie = await house.opened()
     talk = await house.ask("/a%2Fb?c=d", cookie, *forged, (b"cookie", b"own=1"))
@@ -170,7 +170,7 @@ async def test_a_client_cannot_set_the_identity_in_state(house: House) -> None:
     assert house.inner.scopes[-1]["state"]["doorward"] is None
 
 
-async def test_the_client_is_the_one_that_was_decided_on(tmp_path: Path) -> None:
+async def test_the_application_gets_the_forwarded_client_and_scheme(tmp_path: Path) -> None:
     values = VALUES | {"data_dir": str(tmp_path), "trusted_proxies": ["192.0.2.0/24"]}
     settings, inner = settings_in_process(values, tmp_path), Inner()
     app = Doorward(inner, settings)
@@ -182,7 +182,7 @@ async def test_the_client_is_the_one_that_was_decided_on(tmp_path: Path) -> None
     assert inner.scopes[0]["scheme"] == "https"
 
 
-async def test_the_answer_is_for_its_session_and_sets_no_cookie_of_ours(house: House) -> None:
+async def test_the_answer_is_private_and_cannot_set_doorwards_cookie(house: House) -> None:
     _, cookie = await house.opened()
     house.inner.headers = [
         (b"Set-Cookie", b"doorward=x"),

@@ -274,7 +274,7 @@ def test_a_killed_process_loses_nothing_that_it_wrote(tmp_path: Path) -> None:
     shared.close()
 
 
-def test_nothing_of_an_earlier_start_is_left(tmp_path: Path) -> None:
+def test_counters_of_an_earlier_start_are_cleared(tmp_path: Path) -> None:
     folder = clear_counters(tmp_path)
     shared = Shared(folder)
     shared.write({(RETRIES, 0): 5}, {}, {})

@@ -65,9 +65,7 @@ async def set_up(home: House, browser: httpx.AsyncClient, path: str = APP) -> tu
 
 
 @pytest.mark.parametrize("path", ["", "/authenticator", "/password", "/email"])
-async def test_a_client_without_a_session_is_led_to_the_login_and_back(
-    home: House, path: str
-) -> None:
+async def test_a_client_without_a_session_logs_in_and_returns(home: House, path: str) -> None:
     async with home.browser() as nobody, home.program() as program:
         page = await nobody.get(f"{ACCOUNT}{path}")
         assert page.status_code == 303
@@ -547,7 +545,7 @@ async def test_several_tabs_at_once_lose_no_login(home: House) -> None:
         assert len(await home.sessions()) == 1
 
 
-async def test_a_logout_forgets_the_site_s_data_where_that_is_asked_for(tmp_path: Path) -> None:
+async def test_a_logout_can_clear_the_sites_data(tmp_path: Path) -> None:
     async with house(tmp_path, pages={"clear_site_data": True}) as home, home.browser() as browser:
         done = await browser.post("/.doorward/logout")
         assert done.headers["clear-site-data"] == '"cache", "storage"'

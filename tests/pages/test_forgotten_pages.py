@@ -193,7 +193,7 @@ async def test_an_unknown_link_is_invalid(browser: httpx.AsyncClient, wrong: str
         assert answer.status_code == 400 and "no longer valid" in text_of(answer)
 
 
-async def test_a_link_is_its_user_s_alone(
+async def test_a_link_is_bound_to_its_user(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     """CVE-2023-26481: a recovery link that was not bound to its user."""

@@ -147,7 +147,7 @@ async def arrived(fronts: Build, **more: Any) -> tuple[Front, Browser]:
 # The steps
 
 
-async def test_a_client_without_a_session_is_led_to_the_portal_and_back(fronts: Build) -> None:
+async def test_a_client_without_a_session_logs_in_at_the_portal_and_returns(fronts: Build) -> None:
     front = await build(fronts)
     await front.accounts.users.add("alice", "correct horse", now=front.clock())
     browser = Browser(front)
@@ -396,7 +396,7 @@ async def test_concurrent_uses_of_a_code_succeed_once(fronts: Build) -> None:
     assert sorted(one.status for one in statuses) == [303, *[403] * 7]
 
 
-async def test_a_code_is_over_after_a_minute(fronts: Build) -> None:
+async def test_a_code_expires_after_a_minute(fronts: Build) -> None:
     """CVE-2025-64708: expiry must not depend on a clean-up."""
     front, browser = await arrived(fronts)
     form = await browser.fetch_form()
@@ -407,7 +407,7 @@ async def test_a_code_is_over_after_a_minute(fronts: Build) -> None:
     assert (await Browser(front, browser.jar).post(late)).status == 403  # its nonce was deleted
 
 
-async def test_a_code_from_a_clock_that_was_ahead_is_over(fronts: Build) -> None:
+async def test_a_code_issued_while_the_clock_was_ahead_is_expired(fronts: Build) -> None:
     front, browser = await arrived(fronts)
     form = await browser.fetch_form()
     front.clock.now -= 600

@@ -298,9 +298,7 @@ async def test_a_browser_becomes_known_with_the_code_and_stays_so_with_a_new_pas
     assert recognises(changed.cookies["doorward-known"], user, home.clock())
 
 
-async def test_no_failure_tells_one_account_from_another(
-    home: House, browser: httpx.AsyncClient
-) -> None:
+async def test_failures_do_not_reveal_accounts(home: House, browser: httpx.AsyncClient) -> None:
     """CVE-2023-39522: a page revealed whether a user exists."""
     await home.add("banned")
     await home.add("disabled")
@@ -363,7 +361,7 @@ async def test_a_forced_change_refuses_the_old_and_guessable_passwords(
         {"Username": "alice", "Password": PASSWORD},
     ],
 )
-async def test_a_form_with_something_missing_is_no_login(
+async def test_a_form_with_missing_fields_is_refused(
     home: House, browser: httpx.AsyncClient, form: dict[str, str]
 ) -> None:
     """CVE-2026-49443: an empty form skipped a stage."""
@@ -487,7 +485,7 @@ async def test_a_wrong_password_does_not_invalidate_the_token(home: House) -> No
         assert (await browser.post(LOGIN, data=RIGHT | token)).status_code == 303
 
 
-async def test_a_browser_that_says_where_forms_come_from_gets_no_cookie(
+async def test_a_browser_with_fetch_metadata_gets_no_form_cookie(
     browser: httpx.AsyncClient,
 ) -> None:
     page = await browser.get(LOGIN)
@@ -653,7 +651,7 @@ async def test_too_many_wrong_passwords_are_a_429_with_retry_after(
     assert text_of(wrong) == text_of(right)
 
 
-async def test_a_record_says_from_where_and_in_which_request(
+async def test_a_record_has_the_address_and_the_request_id(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     await browser.post(LOGIN, data=RIGHT)

@@ -124,7 +124,7 @@ UNKNOWN = [
 
 @pytest.mark.parametrize("name", UNKNOWN)
 @pytest.mark.parametrize("method", ["GET", "POST", "PROPFIND"])
-async def test_unknown_names_of_ours_are_404(home: House, name: str, method: str) -> None:
+async def test_unknown_internal_paths_are_404(home: House, name: str, method: str) -> None:
     async with home.browser() as browser, home.program() as program:
         page = await browser.request(method, f"/.doorward/{name}")
         assert page.status_code == 404 and "There is nothing here" in text_of(page)
@@ -133,7 +133,7 @@ async def test_unknown_names_of_ours_are_404(home: House, name: str, method: str
 
 
 @pytest.mark.parametrize("path", ["login", "logout", "healthz"])
-async def test_other_methods_are_405_with_what_is_allowed(home: House, path: str) -> None:
+async def test_other_methods_are_405_with_the_allowed_ones(home: House, path: str) -> None:
     async with home.program() as program:
         answer = await program.delete(f"/.doorward/{path}")
         assert answer.status_code == 405 and "GET" in answer.headers["allow"]

@@ -34,9 +34,7 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
 
 
 @pytest.mark.parametrize("fill", ["x", "&", "%22", "~!*'()", "=?"])
-def test_the_longest_target_that_is_let_in_is_kept_across_the_login(
-    deploy: Start, fill: str
-) -> None:
+def test_the_longest_accepted_target_survives_the_login(deploy: Start, fill: str) -> None:
     """In the address of the login page, each byte of the target may take three."""
     target = ("/wiki?q=" + fill * LIMIT)[:LIMIT].removesuffix("%").removesuffix("%2")
     with Origin((answering(OK),)) as origin:
@@ -68,7 +66,7 @@ def posted(live: Live, action: str) -> str:
     return answer.values(b"location")[0].decode()
 
 
-def test_only_pages_of_ours_have_longer_targets(deploy: Start) -> None:
+def test_only_doorwards_own_pages_accept_longer_targets(deploy: Start) -> None:
     with Origin((answering(OK),)) as origin:
         live = deploy(origin.url, limits={"target_bytes": "1KiB"})
         for path in ("/x", "/.doorwards/login", "/.Doorward/login"):

@@ -57,7 +57,7 @@ async def test_after_a_totp_code_the_requested_page_opens(
     assert (await browser.get(PAGE)).headers["location"] == "/wiki/page?x=1"
 
 
-async def test_a_pending_session_counts_as_no_session_elsewhere(
+async def test_a_pending_session_is_ignored_elsewhere(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     """CVE-2026-32246: a pending login was accepted by another endpoint."""

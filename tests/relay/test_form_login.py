@@ -141,7 +141,7 @@ async def test_later_cookies_are_kept_and_the_browsers_own_are_forwarded(
     assert again.body == b"alice:a=b; sid=s1; csrf=cs1; seen=1"
 
 
-async def test_first_requests_that_come_together_log_in_once(
+async def test_concurrent_first_requests_log_in_once(
     fronts: Build, application: Origin, shop: Shop
 ) -> None:
     front = await shopping(fronts, application)
@@ -253,7 +253,7 @@ async def test_an_unsafe_request_is_not_sent_twice(
     assert len(shop.logins) == 2
 
 
-async def test_requests_of_an_ended_session_that_come_together_log_in_once(
+async def test_concurrent_requests_of_an_ended_session_log_in_once(
     fronts: Build, application: Origin, shop: Shop
 ) -> None:
     front = await shopping(fronts, application)
@@ -357,7 +357,7 @@ async def test_a_public_path_gets_no_login(fronts: Build, application: Origin, s
     assert shop.logins == []
 
 
-async def test_one_account_for_everybody_comes_from_a_file(
+async def test_a_shared_account_is_read_from_a_file(
     fronts: Build, application: Origin, shop: Shop, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"

@@ -224,7 +224,7 @@ async def test_an_expired_form_token_is_no_wrong_password(
     assert (portal.lines[2:4] == [b"GET /login", b"POST /login"]) is is_tried
 
 
-async def test_without_the_page_the_log_says_what_could_be_missing(
+async def test_without_a_page_the_log_suggests_setting_it(
     fronts: Build, application: Origin, portal: Portal
 ) -> None:
     route = {"credentials": {"form": {name: FORM[name] for name in ("url", "fields")}}}

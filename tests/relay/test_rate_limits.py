@@ -86,7 +86,7 @@ def test_the_rate_never_exceeds_burst_plus_refill(limit: int, pauses: list[float
             assert last - first + 1 <= limit + took_s * limit / 4.0 + 1e-6
 
 
-def test_a_clock_that_was_set_back_locks_nobody_out(rates: Rates, clock: FixedClock) -> None:
+def test_a_clock_that_is_set_back_locks_nobody_out(rates: Rates, clock: FixedClock) -> None:
     assert rates.pace("alice", 1, 60.0, clock()) == 0
     clock.now -= 86_400
     assert rates.pace("alice", 1, 60.0, clock()) == 0
@@ -189,7 +189,7 @@ async def test_strangers_share_the_budget_of_their_address(
     assert await statuses(front, cookie, target="/public/x", peer="192.0.2.1") == used
 
 
-async def test_only_what_the_rules_let_through_counts(fronts: Build, origin: Origin) -> None:
+async def test_only_allowed_requests_count(fronts: Build, origin: Origin) -> None:
     """Otherwise a client without access could use up the budget of others behind the same
     address."""
     route = {"upstream": origin.url, "rate_limit": LIMIT | {"by": "address"}}

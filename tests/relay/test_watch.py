@@ -174,7 +174,7 @@ async def test_streams_of_an_ended_session_share_one_decision() -> None:
     assert all(len(stream.refusals) == 1 for stream in streams)
 
 
-async def test_an_exchange_that_ended_in_the_meantime_is_left_alone() -> None:
+async def test_an_exchange_that_has_ended_is_left_alone() -> None:
     """By then, its connection may carry another user's request."""
     house, stream = House(unauthenticated(b"/x")), Stream(session())
     assert stream.session is not None
@@ -208,7 +208,7 @@ async def test_streams_stay_open_for_a_while_without_storage() -> None:
     assert house.memory.reads == 2
 
 
-async def test_a_decision_that_had_to_wait_is_made_again_where_it_may_have_changed() -> None:
+async def test_a_delayed_decision_is_made_again_if_it_may_have_changed() -> None:
     house = House(unauthenticated(b"/x"), forbidden(b"/x", home=True))
     nobodys, alices = forward(None), forward(session())
     assert await house.watch.confirm(facts(), nobodys) is nobodys

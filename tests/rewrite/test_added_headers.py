@@ -294,7 +294,7 @@ def test_headers_are_added_to_each_kind_of_answer(deploy: Start, carrier: Carrie
         assert unreachable.values(b"referrer-policy") == [b"same-origin"]
 
 
-async def test_answers_of_doorwards_own_get_what_they_lack(fronts: Build, origin: Origin) -> None:
+async def test_doorwards_own_answers_get_missing_headers(fronts: Build, origin: Origin) -> None:
     """They already have their own policies, but none for the whole host."""
     route = {"upstream": origin.url, "security_headers": ALL | {"referrer": "no-referrer"}}
     rules = [{"path": "/no", "require": "deny"}]

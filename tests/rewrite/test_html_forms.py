@@ -65,7 +65,7 @@ def test_forms_are_read_as_browsers_do(page: str, forms: list[Any]) -> None:
     assert read(page) == forms
 
 
-def test_a_number_with_thousands_of_digits_ends_what_is_read() -> None:
+def test_parsing_stops_at_a_number_with_thousands_of_digits() -> None:
     page = f"<form action=/a><input name=b><input name=c value='&#{'1' * 5000};'>"
     (form,) = read(page)
     assert form[0] == "/a" and form[2][:1] == ["b"]

@@ -46,7 +46,9 @@ def test_an_identity_header_is_never_forwarded(name: bytes) -> None:
 
 
 @pytest.mark.parametrize("connection", [b"", b"x-remote-user", b"Remote-User, keep-alive"])
-async def test_the_application_sees_our_value_or_none(front: Front, connection: bytes) -> None:
+async def test_the_application_sees_doorwards_value_or_none(
+    front: Front, connection: bytes
+) -> None:
     """CVE-2026-30851: the client's header was kept if the answer lacked it. CVE-2022-31813,
     CVE-2024-45410, CVE-2026-29054: `Connection` listed one of the proxy's headers."""
     forged = [(name.lower(), b"forged") for name in MANAGED]

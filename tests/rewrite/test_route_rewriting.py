@@ -431,7 +431,7 @@ def test_a_cookies_domain_and_path_are_rewritten(said: bytes, told: bytes) -> No
         (b"secure=httponly", b"secure=httponly; Secure; HttpOnly; SameSite=Lax"),
     ],
 )
-def test_attributes_are_added_where_the_application_left_them_out(said: bytes, told: bytes) -> None:
+def test_missing_cookie_attributes_are_added(said: bytes, told: bytes) -> None:
     cookies = {"secure": True, "http_only": True, "same_site": "lax"}
     assert put_right((b"set-cookie", said), cookies=cookies) == told
 

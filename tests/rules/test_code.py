@@ -350,7 +350,7 @@ ONCE = {
 
 @every_source
 @pytest.mark.parametrize("text", ONCE)
-def test_pages_and_dialects_share_one_place_for_what_both_send(source: Path, text: str) -> None:
+def test_shared_texts_are_defined_in_one_place(source: Path, text: str) -> None:
     written = [
         node.value
         for node in ast.walk(tree(source))
@@ -367,7 +367,7 @@ COINED = re.compile(
 
 
 @every_source
-def test_a_function_is_called_by_what_it_does(source: Path) -> None:
+def test_a_function_name_is_no_coined_noun(source: Path) -> None:
     named = {
         node.name
         for node in ast.walk(tree(source))
@@ -376,7 +376,7 @@ def test_a_function_is_called_by_what_it_does(source: Path) -> None:
     assert not {name for name in named if COINED.fullmatch(name)}
 
 
-def test_a_class_has_a_name_of_its_own() -> None:
+def test_class_names_are_unique() -> None:
     names = [
         node.name
         for source in SOURCES

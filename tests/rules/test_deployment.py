@@ -45,7 +45,7 @@ def test_the_image_keeps_no_build_stage_and_is_slim() -> None:
     assert "COPY" not in final_stage(), "sources stay in the first stage"
 
 
-def test_the_image_runs_as_a_numeric_user_who_is_not_root() -> None:
+def test_the_image_runs_as_a_numeric_user_other_than_root() -> None:
     (user,) = final_stage()["USER"]
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
     (run,) = final_stage()["RUN"]
@@ -132,7 +132,7 @@ def test_a_shell_script_is_executable_strict_and_parses(script: str) -> None:
 
 
 @pytest.mark.outside
-def test_make_without_a_target_tells_every_target_in_a_sentence() -> None:
+def test_make_without_a_target_describes_every_target() -> None:
     told = subprocess.run(
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout

@@ -83,7 +83,7 @@ def test_a_server_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None:
     assert not find((*NEVER, *WHEN_ON), live.loaded)
 
 
-def test_a_server_loads_what_its_settings_ask_for(tmp_path: Path) -> None:
+def test_a_server_loads_the_modules_that_its_settings_need(tmp_path: Path) -> None:
     """Otherwise the list above could contain names that are never loaded."""
     settings: dict[str, Any] = {"dialects": {}}
     for wanted in WHEN_ON.values():

@@ -59,7 +59,7 @@ def known() -> list[str]:
 
 
 @pytest.mark.outside
-def test_a_source_distribution_holds_what_a_clone_holds(built: Path) -> None:
+def test_a_source_distribution_has_every_file_of_a_clone(built: Path) -> None:
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         held = {name.partition("/")[2]: tar.getmember(name) for name in tar.getnames()}
@@ -68,7 +68,7 @@ def test_a_source_distribution_holds_what_a_clone_holds(built: Path) -> None:
 
 
 @pytest.mark.outside
-def test_a_wheel_holds_the_package_alone_with_everything_it_reads(built: Path) -> None:
+def test_a_wheel_has_only_the_package_and_its_data(built: Path) -> None:
     (archive,) = built.glob("*.whl")
     wheel = zipfile.ZipFile(archive)
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
@@ -170,7 +170,7 @@ def test_the_image_is_built_with_the_pinned_versions_and_says_which_it_is() -> N
 
 
 @pytest.mark.outside
-def test_what_package_indexes_show_has_no_image_that_only_a_clone_has(built: Path) -> None:
+def test_the_description_for_package_indexes_has_no_local_images(built: Path) -> None:
     (archive,) = built.glob("*.whl")
     wheel = zipfile.ZipFile(archive)
     (metadata,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]

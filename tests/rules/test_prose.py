@@ -57,7 +57,7 @@ def test_code_is_not_prose(tmp_path: Path) -> None:
     assert not check("believed = told = 'whoever'\n", "module.py", tmp_path)
 
 
-def test_comments_of_code_may_call_doorward_s_own_things_ours(tmp_path: Path) -> None:
+def test_comments_may_use_ours_for_doorwards_own_parts(tmp_path: Path) -> None:
     assert not check("x = 1  # a token of ours\n", "module.py", tmp_path)
 
 

@@ -265,9 +265,7 @@ def test_nothing_is_read_after_a_refused_request(stage: Stage, request_: bytes) 
 
 
 @pytest.mark.parametrize("behind", [b"nonsense\r\n\r\n", b"G@T / HTTP/1.1\r\n\r\n", b"\0"])
-def test_a_request_is_answered_although_what_follows_is_refused(
-    stage: Stage, behind: bytes
-) -> None:
+def test_a_request_before_a_refused_one_is_answered(stage: Stage, behind: bytes) -> None:
     def script(wire: Wire) -> None:
         for _ in range(2):
             wire.head()

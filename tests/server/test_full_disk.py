@@ -39,7 +39,7 @@ def post(live: Live, path: str, fields: dict[str, str]) -> int:
     "503 for logins and codes, 200 for the session",
     "storage_failed, then storage_recovered",
 )
-def test_an_anonymous_request_on_a_full_disk_is_refused_and_the_server_goes_on(
+def test_anonymous_requests_on_a_full_disk_are_refused_and_the_server_keeps_running(
     tmp_path: Path, small_disk: SmallDisk, origin: Origin
 ) -> None:
     live = Live(

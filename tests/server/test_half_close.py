@@ -84,7 +84,7 @@ def test_a_half_closed_client_gets_its_answer(live: Live, method: str) -> None:
         assert client.is_closed()
 
 
-def test_a_page_of_ours_is_answered_too(live: Live) -> None:
+def test_a_half_closed_client_gets_doorwards_own_pages(live: Live) -> None:
     with live.client() as client:
         last_word(client, HEALTH)
         assert client.answer().status == 200

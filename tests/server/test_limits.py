@@ -257,7 +257,7 @@ def leave(place: Place | None) -> None:
     place.leave()
 
 
-def test_a_connection_counts_as_its_client_once_that_is_known() -> None:
+def test_a_connection_counts_for_its_client_once_known() -> None:
     counts = Counts(9, 1, (ip_network("10.0.0.0/8"),))
     first, second = counts.enter("10.0.0.1"), counts.enter("10.0.0.1")
     assert first is not None and second is not None

@@ -72,7 +72,7 @@ def test_errors_that_would_prevent_the_start_are_found_before(
 
 
 @pytest.mark.outside
-def test_an_address_in_use_is_not_found_because_it_may_be_ours(tmp_path: Path) -> None:
+def test_an_address_in_use_is_not_reported_by_the_check(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.2", 0)) as taken:
         port = taken.getsockname()[1]
         assert find_unusable(build(tmp_path, f"127.0.0.2:{port}")) == ()

@@ -110,7 +110,7 @@ async def test_a_client_that_catches_up_does_not_let_later_frames_overtake() -> 
     assert not socket.upstream.is_paused
 
 
-async def test_what_an_application_sent_before_it_left_is_passed_on() -> None:
+async def test_frames_sent_before_the_application_left_are_forwarded() -> None:
     socket = Socket(Turns())
     socket.end.data_received(MANY)
     socket.end.connection_lost(None)
@@ -147,7 +147,7 @@ async def test_a_turn_that_fails_does_not_end_the_others() -> None:
 
 
 @given(st.lists(st.integers(1, 40_000), max_size=8))
-def test_a_reader_takes_whole_frames_where_it_does_not_take_all(
+def test_a_reader_that_stops_early_stops_between_frames(
     cuts: list[int],
 ) -> None:
     """However the data are split."""

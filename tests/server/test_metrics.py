@@ -307,7 +307,7 @@ def test_counters_do_not_decrease_when_a_process_is_killed(pair: Live) -> None:
     assert len(list((pair.folder / "data" / "metrics").glob("*.numbers"))) == 2
 
 
-def test_a_new_start_counts_from_nothing(deploy: Start, origin: Origin, tmp_path: Path) -> None:
+def test_a_new_start_counts_from_zero(deploy: Start, origin: Origin, tmp_path: Path) -> None:
     live = Live(tmp_path, "", workers=2, **settings_for(origin))
     with live:
         ask_often(live, 20)

@@ -75,7 +75,7 @@ def test_cached_headers_never_mix_users(live: Live) -> None:
         client.close()
 
 
-def test_a_session_that_ended_is_refused_with_the_very_same_bytes(live: Live) -> None:
+def test_an_ended_session_is_refused_for_repeated_requests(live: Live) -> None:
     cookie = live.login("alice")
     request = get("/", cookie, host=live.host)
     with live.client() as client, live.client() as other:
@@ -127,7 +127,7 @@ def test_a_repeated_refusal_has_its_own_request_id(live: Live, lines: tuple[str,
     assert {got.status for got in asked} == {303 if lines else 401}
 
 
-def test_a_change_of_groups_counts_for_the_very_same_bytes(deploy: Start, origin: Origin) -> None:
+def test_a_change_of_groups_applies_to_repeated_requests(deploy: Start, origin: Origin) -> None:
     """CVE-2021-41230: users kept groups that they no longer had."""
     live = deploy(origin.url, access={"rules": RULES})
     live.add_user("dora", "--group", "admins")

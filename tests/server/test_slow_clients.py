@@ -74,9 +74,7 @@ def test_a_head_sent_byte_by_byte_times_out(live: Live) -> None:
 
 
 @pytest.mark.parametrize("behind", [b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"nonsense\r\n\r\n"])
-def test_what_follows_a_request_and_is_refused_does_not_shorten_the_wait_for_its_answer(
-    stage: Stage, behind: bytes
-) -> None:
+def test_invalid_bytes_after_a_request_do_not_shorten_its_time(stage: Stage, behind: bytes) -> None:
     """`header_timeout` is only for heads that have not arrived yet."""
 
     def script(wire: Wire) -> None:

@@ -186,7 +186,7 @@ async def test_a_fault_behind_many_chunks_is_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [PARSED_BYTES - 200, PARSED_BYTES, PARSED_BYTES + 5])
-async def test_an_upgrade_behind_a_body_in_chunks_gets_what_follows_it(size: int) -> None:
+async def test_an_upgrade_after_a_chunked_body_gets_the_bytes_after_it(size: int) -> None:
     connection, _ = connect(Reader())
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, bytes(size))
     head = b"GET / HTTP/1.1\r\nHost: app.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"

@@ -139,7 +139,7 @@ def test_a_switch_to_something_else_is_502(stage: Stage, answer: bytes) -> None:
         assert act.ask(*ASKED).status == 502
 
 
-def test_a_switch_that_nobody_asked_for_is_502(stage: Stage) -> None:
+def test_an_unrequested_switch_is_502(stage: Stage) -> None:
     with stage.playing(switching(echo)) as act:
         assert act.ask().status == 502
 
@@ -334,7 +334,7 @@ def strict(deploy: Start) -> Stage:
     return staged(deploy, limits=limits)
 
 
-def test_a_silent_tunnel_is_ended_and_a_busy_one_is_not(strict: Stage) -> None:
+def test_an_idle_tunnel_is_closed_and_a_busy_one_is_not(strict: Stage) -> None:
     with strict.playing(switching(echo)) as act, tunnel(act) as client:
         for _ in range(15):
             time.sleep(0.25)  # real time: the server's clock is the loop's

@@ -162,7 +162,7 @@ def test_keys_are_rotated_and_retired_under_traffic(deploy: Start, origin: Origi
         everything_works()
 
 
-def test_a_worker_that_dies_is_replaced_and_its_sessions_live_on(pair: Live) -> None:
+def test_a_worker_that_dies_is_replaced_and_sessions_survive(pair: Live) -> None:
     cookie = pair.login()
     before = children(pair.pid)
     os.kill(min(before), signal.SIGKILL)
@@ -209,7 +209,7 @@ def test_a_server_whose_key_is_lost_does_not_start(
     lost.rename(key)
 
 
-def test_workers_share_what_was_loaded_before_the_fork(pair: Live) -> None:
+def test_workers_share_memory_loaded_before_the_fork(pair: Live) -> None:
     """It was a quarter of each worker's memory when the garbage collector wrote to all of it. Now
     it is half."""
     for worker in children(pair.pid):

@@ -57,7 +57,7 @@ def test_faults_are_printed_as_data_too(tmp_path: Path, good: Path) -> None:
     assert json.loads(run("check", "--json", "-c", good).stdout)["unbuilt"] == []
 
 
-def test_the_check_looks_at_key_files_and_makes_none(good: Path, tmp_path: Path) -> None:
+def test_the_check_reads_key_files_but_creates_none(good: Path, tmp_path: Path) -> None:
     with good.open("a") as file:
         file.write("secret_files: [missing.key]\n")
     result = run("check", "-c", good)

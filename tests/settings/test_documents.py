@@ -148,7 +148,7 @@ def test_the_schema_accepts_the_files(text: str) -> None:
         "fast_lane: 5",
     ],
 )
-def test_the_schema_refuses_what_is_wrong(text: str) -> None:
+def test_the_schema_refuses_invalid_settings(text: str) -> None:
     assert not is_valid(yaml.safe_load(text), schema())
 
 

@@ -13,7 +13,7 @@ ROUTES = [{"upstream": "http://127.0.0.1:9"}]
 ASKED = {"hosts": ["app.example.com", "*.Example.org"]}
 
 
-def test_one_route_covers_every_host_where_none_is_named() -> None:
+def test_one_route_without_a_host_covers_every_host() -> None:
     settings = settings_from({"forward_auth": ASKED, "trusted_proxies": ["10.0.0.1"]})
     (route,) = settings.routes
     assert (route.host, route.path, route.upstream, route.base) == (None, "/", (), "")

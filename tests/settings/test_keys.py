@@ -39,7 +39,7 @@ def make_and_read(settings: Settings) -> tuple[bytes, ...]:
     return read_keys(settings)
 
 
-def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_key_is_created_once_and_readable_only_by_its_owner(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match=r"doorward\.key is missing"):
         read_keys(settings(tmp_path))
     (key,) = make_and_read(settings(tmp_path))

@@ -90,7 +90,7 @@ def test_a_route_may_go_without_identity(load: Load, word: str) -> None:
     assert settings.routes[0].identity == ()
 
 
-def test_cookies_are_secure_where_the_public_url_is(load: Load) -> None:
+def test_cookies_are_secure_if_the_public_url_is(load: Load) -> None:
     assert load("public_url: HTTPS://Wiki.example.com:443").secure_cookies
     settings = load("public_url: https://a\nsessions: {cookie: {secure: off}}")
     assert not settings.secure_cookies
@@ -154,7 +154,7 @@ def test_a_configuration_can_be_only_in_the_environment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"DOORWARD_WORKERS": "2"}])
-def test_without_a_file_it_says_where_it_looked(environ: dict[str, str]) -> None:
+def test_a_missing_file_is_reported_with_the_searched_places(environ: dict[str, str]) -> None:
     with pytest.raises(InvalidSettings) as caught:
         load_settings(None, environ)
     assert str(caught.value) == (
@@ -240,7 +240,7 @@ def test_routes_in_the_environment_that_cannot_be_read_are_the_fault(
         assert fault.source == next(iter(environ)) and fault.key == "routes"
 
 
-def test_an_empty_variable_counts_as_not_there(load: Load) -> None:
+def test_an_empty_variable_counts_as_unset(load: Load) -> None:
     assert load("workers: 2", DOORWARD_WORKERS="", DOORWARD_NONSENSE="").workers == 2
 
 

@@ -164,7 +164,7 @@ async def test_a_user_has_one_budget_whatever_name_leads_there(desk: Desk) -> No
     assert attempt is not None and not attempt.is_refused, "what was refused prolongs no lock"
 
 
-async def test_a_clock_that_was_put_right_locks_nobody_out_for_longer_than_a_ban(
+async def test_after_a_clock_correction_no_lock_out_exceeds_a_ban(
     desk: Desk,
 ) -> None:
     ahead = NOW + 86_400 * 365
@@ -409,7 +409,7 @@ async def test_unlocking_forgets_attempts_before_they_lock(desk: Desk) -> None:
     assert [await desk.wrong() for _ in range(5)] == ["judged"] * 5
 
 
-async def test_a_user_is_not_let_into_a_network_that_has_to_wait(desk: Desk) -> None:
+async def test_unlocking_a_user_does_not_unlock_the_network(desk: Desk) -> None:
     assert desk.user is not None
     for number in range(50):
         await desk.wrong(f"somebody{number}")

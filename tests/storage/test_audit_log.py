@@ -29,7 +29,7 @@ async def kinds(store: Database) -> list[Kind]:
     return [record.event.kind for record in await store.audit_log.latest(ANY, 99)]
 
 
-async def test_a_record_is_read_as_it_was_written(store: Database, opened: Open) -> None:
+async def test_a_record_is_read_as_written(store: Database, opened: Open) -> None:
     await store.audit_log.record(EVENT)
     (record,) = await (await opened()).audit_log.latest(ANY, 9)
     assert record.event == EVENT
@@ -139,7 +139,7 @@ async def telling(tmp_path: Path) -> AsyncIterator[tuple[Database, list[int]]]:
     await store.close()
 
 
-async def test_of_thousands_of_records_few_are_passed_on_in_one_turn_of_the_loop(
+async def test_records_are_passed_on_in_small_batches(
     telling: tuple[Database, list[int]],
 ) -> None:
     """Each takes the time to write a line of JSON, and requests wait in the meantime."""

@@ -89,7 +89,7 @@ async def prepared(store: Database) -> tuple[User, Session]:
 
 
 @pytest.mark.parametrize("what", USES)
-async def test_of_many_at_once_one_succeeds(opened: Open, what: str) -> None:
+async def test_concurrent_uses_succeed_once(opened: Open, what: str) -> None:
     stores = [await opened(), await opened()]
     user, session = await prepared(stores[0])
     uses = [

@@ -172,7 +172,7 @@ async def test_verifiers_know_a_key_before_it_signs_assertions(
     assert len(signers) == 2 and len(worker.assertions.public) == 2
 
 
-async def test_files_that_cannot_be_used_leave_the_keys_as_they_were(
+async def test_unusable_files_leave_the_keys_unchanged(
     settings: Settings,
 ) -> None:
     make_first(settings)
@@ -336,7 +336,7 @@ async def test_a_lost_key_is_found_beside_postgresql(
         await find_lost(gone, clock())
 
 
-async def test_a_key_that_another_process_makes_meanwhile_is_taken(
+async def test_a_key_created_by_another_process_is_used(
     settings: Settings, owner: Owner, alice: Alice, tmp_path: Path
 ) -> None:
     """It was first, and has logged in somebody before this one looks into the database."""

@@ -92,7 +92,7 @@ async def test_a_user_is_found_by_its_public_id(store: Database) -> None:
     assert await store.listings.user("x" * 17) is None
 
 
-async def test_sessions_come_newest_first_and_none_that_is_over(store: Database) -> None:
+async def test_live_sessions_are_listed_newest_first(store: Database) -> None:
     alice, bob = await add(store), await add(store, "bob")
     opened = [await open_session(store, user, NOW + i) for i, user in enumerate([alice, bob] * 3)]
     await store.sessions.end(opened[4].number, NOW, "logout")
@@ -225,7 +225,7 @@ async def test_lists_that_are_read_whole_are_read_in_pages(
     assert [session.id async for session in sessions] == [one.id for one in reversed(opened)]
 
 
-async def test_a_pending_session_that_is_over_does_not_end_a_page_early(
+async def test_an_expired_pending_session_does_not_end_a_page_early(
     accounts: Accounts, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(administration, "PAGE", 1)

@@ -40,7 +40,7 @@ async def refused(storage: str, data_dir: Path) -> str:
 
 
 @pytest.mark.parametrize("version", sorted(schema.VERSIONS))
-async def test_a_database_of_an_older_release_is_raised_and_keeps_what_it_holds(
+async def test_a_database_of_an_older_release_is_migrated_without_data_loss(
     tmp_path: Path, version: str
 ) -> None:
     config = Config()
@@ -78,7 +78,7 @@ def test_the_versions_known_are_those_of_the_migrations() -> None:
     assert {script.revision for script in scripts.walk_revisions()} == schema.VERSIONS
 
 
-async def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+async def test_files_are_readable_only_by_their_owner(tmp_path: Path) -> None:
     data_dir = tmp_path / "a" / "b"
     store = await open_storage(SQLITE, data_dir)
     await add(store)
@@ -155,7 +155,7 @@ def _execute(path: Path, statement: str) -> None:
         (be_of_another_program, "tables of another program"),
     ],
 )
-async def test_a_file_that_is_not_a_good_database_of_ours_is_refused(
+async def test_a_foreign_or_damaged_database_is_refused(
     tmp_path: Path, harm: Callable[[Path], None], says: str
 ) -> None:
     await (await open_storage(SQLITE, tmp_path)).close()

@@ -34,7 +34,7 @@ async def host(url: str, folder: Path) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def test_another_host_hears_of_a_change_and_of_nothing_else(
+async def test_another_host_is_notified_only_of_changes(
     postgresql_url: str, tmp_path: Path
 ) -> None:
     async with host(postgresql_url, tmp_path / "a") as here:

@@ -59,7 +59,7 @@ async def test_the_mark_has_moved_when_another_process_acknowledges(tmp_path: Pa
 
 @pytest.mark.outside
 @pytest.mark.parametrize("round_", range(3))
-async def test_what_was_acknowledged_holds_after_kill_9(tmp_path: Path, round_: int) -> None:
+async def test_acknowledged_changes_survive_kill_9(tmp_path: Path, round_: int) -> None:
     store = await open_storage(SQLITE, tmp_path)
     user = await add(store)
     sessions = [await open_session(store, user) for _ in range(30)]

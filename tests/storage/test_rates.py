@@ -29,7 +29,7 @@ def rates(tmp_path: Path) -> Iterator[Rates]:
     rates.close()
 
 
-def test_each_use_leaves_one_less_until_there_is_none(rates: Rates, clock: FixedClock) -> None:
+def test_each_use_reduces_the_number_left_to_zero(rates: Rates, clock: FixedClock) -> None:
     counts = [rates.count("alice", 2, 60.0, clock()) for _ in range(4)]
     assert [count.left for count in counts] == [1, 0, 0, 0]
     assert [count.is_exceeded for count in counts] == [False, False, True, True]
@@ -49,7 +49,7 @@ def test_keys_do_not_count_together(rates: Rates, clock: FixedClock) -> None:
     assert not rates.count("bob", 1, 60.0, clock()).is_exceeded
 
 
-def test_a_clock_that_was_set_back_locks_nobody_out(rates: Rates, clock: FixedClock) -> None:
+def test_a_clock_that_is_set_back_locks_nobody_out(rates: Rates, clock: FixedClock) -> None:
     rates.count("alice", 1, 60.0, clock())
     clock.now -= 86_400
     assert rates.count("alice", 1, 60.0, clock()).used == 1
@@ -64,7 +64,7 @@ def test_a_restart_forgets_nothing(rates: Rates, clock: FixedClock, tmp_path: Pa
     again.close()
 
 
-def test_more_keys_than_there_is_room_for_push_out_what_ends_first(
+def test_a_full_bucket_evicts_the_count_that_ends_first(
     rates: Rates, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("doorward.storage.rates.BUCKETS", 1)
@@ -108,9 +108,7 @@ def test_an_unreadable_file_is_a_storage_error(clock: FixedClock, tmp_path: Path
         Rates(tmp_path, KEYS).count("alice", 1, 60.0, clock())
 
 
-def test_what_is_stored_of_a_key_depends_on_the_instances_own_keys(
-    clock: FixedClock, tmp_path: Path
-) -> None:
+def test_keys_are_stored_as_keyed_hashes(clock: FixedClock, tmp_path: Path) -> None:
     """With a plain hash, an attacker could choose addresses that fill a bucket to push out a count,
     or test addresses against a copy of the file."""
     written = []

@@ -36,7 +36,7 @@ async def test_a_session_is_read_as_stored(store: Database) -> None:
     assert await store.sessions.by_digest(digest()) is None
 
 
-async def test_a_level_that_nobody_knows_opens_no_more_than_a_pending_one(
+async def test_an_unknown_level_gives_no_more_than_a_pending_one(
     store: Database,
 ) -> None:
     """A newer version may have written it."""

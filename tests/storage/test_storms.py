@@ -75,7 +75,7 @@ async def live(accounts: Accounts, tokens: set[str]) -> set[str]:
 
 
 @pytest.mark.outside
-async def test_of_200_logins_and_revocations_at_once_none_is_lost_or_undone(config: Path) -> None:
+async def test_no_concurrent_login_or_revocation_is_lost(config: Path) -> None:
     async with running(config) as accounts:
         user = await accounts.users.add("alice", storm.PASSWORD, now=time.time())
         async with another(config) as one, another(config) as other:
@@ -91,7 +91,7 @@ async def test_of_200_logins_and_revocations_at_once_none_is_lost_or_undone(conf
 
 
 @pytest.mark.outside
-async def test_what_was_acknowledged_holds_after_kill_9_in_a_storm(config: Path) -> None:
+async def test_acknowledged_changes_survive_kill_9_under_load(config: Path) -> None:
     opened: set[str] = set()
     ended: set[str] = set()
     async with running(config) as accounts:

@@ -115,7 +115,7 @@ async def test_tokens_that_were_not_used_since_are_counted_and_ended(store: Data
     assert (await store.feed.news(0)).sessions == {-unused.number, -early.number}
 
 
-async def test_the_list_comes_in_pages_and_has_what_is_not_over(store: Database) -> None:
+async def test_valid_tokens_are_listed_in_pages(store: Database) -> None:
     user = await add(store)
     gone = await keep(store, user, expires_at=NOW)
     await store.tokens.end((await keep(store, user)).number, NOW, "revoked", ENDED)

@@ -64,7 +64,7 @@ async def test_a_handle_leads_to_one_user(store: Database, other: object) -> Non
     assert [user.username for user in await all_users(store)] == ["alice"]
 
 
-async def test_of_two_that_take_a_name_at_once_one_gets_it(opened: Open) -> None:
+async def test_concurrent_uses_of_a_name_create_one_user(opened: Open) -> None:
     stores = [await opened(), await opened()]
     tries = [store.users.insert(new_user("alice"), NOW) for store in stores for _ in range(5)]
     results = await asyncio.gather(*tries, return_exceptions=True)
@@ -153,7 +153,7 @@ async def test_a_password_changed_in_a_file_ends_the_sessions_once(opened: Open)
     assert await stores[0].sessions.insert(draft(alice), token) is None, "read before the change"
 
 
-async def test_several_users_are_kept_all_or_none(store: Database) -> None:
+async def test_several_users_are_added_all_or_none(store: Database) -> None:
     await add(store, "bob")
     with pytest.raises(NameTaken, match="user BOB"):
         await store.users.insert_all([new_user("alice"), new_user("BOB"), new_user("carol")], NOW)

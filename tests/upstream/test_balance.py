@@ -229,7 +229,7 @@ async def test_requests_over_the_limit_wait_in_order() -> None:
             assert len(origin.wires) == 1 and pool.busy == 0
 
 
-async def test_a_fresh_connection_is_a_new_one_even_where_kept_ones_are_used() -> None:
+async def test_a_fresh_connection_is_never_a_kept_one() -> None:
     """If a kept connection was closed, another kept one probably is, too."""
     with Origin((answering(OK),)) as origin:
         async with bounded(origin.place, 2) as pool:

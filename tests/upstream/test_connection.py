@@ -180,7 +180,7 @@ BARE = [
 
 @pytest.mark.parametrize(("answer", "body"), BARE)
 @pytest.mark.parametrize("size", [1, 15, 16, 1000])
-async def test_bare_line_feeds_are_read_where_the_route_says_so(
+async def test_bare_line_feeds_are_accepted_if_the_route_allows_them(
     answer: bytes, body: bytes, size: int
 ) -> None:
     def script(wire: Wire) -> None:
@@ -461,7 +461,7 @@ async def test_an_origin_that_does_not_answer_in_time_is_504() -> None:
             await settled(origin.is_done)
 
 
-async def test_an_origin_that_falls_silent_in_mid_answer_is_cut_after_the_idle_time() -> None:
+async def test_an_answer_that_stops_is_cut_after_the_idle_time() -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel")

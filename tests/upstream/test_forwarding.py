@@ -192,7 +192,7 @@ def stale(wire: Wire) -> None:
     wire.head()
 
 
-def test_a_kept_connection_that_closed_is_tried_again_for_what_may_be_repeated(
+def test_a_repeatable_request_is_retried_if_a_kept_connection_closed(
     stage: Stage,
 ) -> None:
     for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND"):
@@ -253,7 +253,7 @@ def test_silence_in_mid_answer_is_a_cut(stage: Stage) -> None:
         assert not act.ask().whole
 
 
-def test_a_slow_answer_that_goes_on_is_not_silent(stage: Stage) -> None:
+def test_a_slow_answer_does_not_time_out(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
@@ -265,7 +265,7 @@ def test_a_slow_answer_that_goes_on_is_not_silent(stage: Stage) -> None:
         assert act.ask().body == b"x" * 20
 
 
-def test_a_client_that_stops_sending_its_body_is_given_up(stage: Stage) -> None:
+def test_a_client_that_stops_sending_its_body_is_disconnected(stage: Stage) -> None:
     with stage.playing(silent, hasty=True) as act, act.client() as client:
         client.send(act.request("Content-Length: 9", method="POST") + b"abc")
         assert client.answer().status == 504

@@ -127,7 +127,7 @@ async def test_the_log_says_what_is_wrong_with_an_answer(answer: bytes, reason: 
 @pytest.mark.parametrize(
     "end", [b"0\r\n\r\n", b"0\r\nX-Sum: 1\r\n\r\n", b"", b"no chunk\r\n"], ids=ascii
 )
-async def test_chunks_that_come_together_are_passed_on_together(end: bytes) -> None:
+async def test_chunks_that_arrive_together_are_forwarded_together(end: bytes) -> None:
     """A WSGI application that returns a string sends each character as a chunk."""
     reader = Reader()
     connection = connect(reader)

@@ -113,7 +113,7 @@ def lose(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("end", [leave, lose])
-async def test_chunks_that_nobody_needs_any_more_are_dropped(
+async def test_chunks_of_an_abandoned_exchange_are_dropped(
     end: Callable[[Connection], None],
 ) -> None:
     connection, _, reader = answered()

@@ -16,9 +16,7 @@ ANSWER = (
 
 
 @pytest.mark.parametrize("fast_lane", [True, False])
-def test_a_route_changes_what_it_was_asked_to_on_every_request(
-    tmp_path: Path, fast_lane: bool
-) -> None:
+def test_a_route_rewrites_every_request_on_a_connection(tmp_path: Path, fast_lane: bool) -> None:
     rewrite = {
         "strip_path": True,
         "host": "old.internal",
