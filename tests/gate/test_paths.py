@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 import pytest_asyncio
-from doorward.gate.authorize import Authorize
+from doorward.gate.authorize import Authorize, covers_path
 from doorward.gate.path_readings import BadPath, check_target, is_usual_target, list_readings
 from doorward.settings import settings_from
 from hypothesis import given
@@ -20,7 +20,12 @@ from tests.support.front import ACCESS, Front, accepted, front_of
 from tests.support.origin import OK, Origin, answering
 
 ROUTES = [{"upstream": "http://127.0.0.1:9"}, {"path": "/app", "upstream": "http://127.0.0.1:10"}]
-RULES = [{"path": "/public/*", "require": "public"}, {"path": "/a/*/b", "require": "deny"}]
+RULES = [
+    {"path": "/public/*", "require": "public"},
+    {"path": "/a/*/b", "require": "deny"},
+    {"path": "/caf%C3%A9/*", "require": "deny"},
+    {"path": "/a/s%2Ft", "require": "deny"},
+]
 AUTHORIZE = Authorize(
     (tables := settings_from({"routes": ROUTES, "access": {"rules": RULES}})).routes, tables.access
 )
@@ -88,10 +93,12 @@ READERS: dict[str, Callable[[bytes], bytes]] = {
     "query": lambda path: path.partition(b"?")[0],
     "fragment": lambda path: path.partition(b"#")[0],
     "dots": lambda path: posixpath.normpath(path) if b"." in path else path,
+    "upper": lambda path: re.sub(rb"%..", lambda found: found[0].upper(), path),
+    "lower": lambda path: re.sub(rb"%..", lambda found: found[0].lower(), path),
 }
 PIECES = (
     b"/ // \\ . .. %2e %2E %252e %2f %252f %5c %255c ; ;x %3b %253b % %2 %25 public app a b admin "
-    b"%61 %2561 %70ublic %3f %3F %253f %23 %2523 %c0%ae \xff"
+    b"%61 %2561 %70ublic %3f %3F %253f %23 %2523 %c0%ae \xff caf%C3%A9 caf%c3%a9 s%2Ft s%2ft"
 ).split(b" ")
 paths = st.lists(st.sampled_from(PIECES), max_size=8).map(lambda pieces: b"/" + b"".join(pieces))
 orders = st.lists(st.sampled_from(sorted(READERS)), max_size=6).filter(
@@ -117,6 +124,54 @@ def test_every_reader_of_an_accepted_path_finds_the_same_rule(
     for step in steps:
         read = READERS[step](read)
     assert AUTHORIZE.locate(request, read) == target
+
+
+# A place with an escape in its path, requests for it, and others that it does not cover.
+SPELT = [
+    ({"path": "/caf%C3%A9/*"}, b"/caf%C3%A9/x /caf%c3%a9/x /caf%C3%a9", b"/cafe /caf%C3%A8/x"),
+    ({"path": "/caf%c3%a9/*"}, b"/caf%C3%A9/x /caf%c3%a9/x", b"/cafe"),
+    ({"path": "/my%20files/*"}, b"/my%20files/x%20y", b"/my+files/x"),
+    ({"path": "/100%25"}, b"/100%25", b"/100%26"),
+    ({"path_regex": "^/caf%C3%A9/.*$"}, b"/caf%C3%A9/x /caf%c3%a9/x", b"/cafe/x"),
+    ({"path_regex": "^/caf%c3%a9/.*$"}, b"/caf%C3%A9/x /caf%c3%a9/x", b"/cafe/x"),
+]
+
+
+@pytest.mark.parametrize(("place", "covered", "others"), SPELT)
+def test_a_rule_whose_path_has_escapes_applies_however_they_are_written(
+    place: dict[str, str], covered: bytes, others: bytes
+) -> None:
+    """The advice of an invalid path is to write it encoded. Such a rule refused every request as
+    ambiguous, and did not apply to escapes in lower case."""
+    found = settings_from({"routes": ROUTES, "access": {"rules": [place | {"require": "deny"}]}})
+    table = Authorize(found.routes, found.access)
+    for path in (covered + b" " + others).split():
+        request = accepted(path)
+        target = table.locate(request, path)
+        assert target is not None and not table.is_ambiguous(request, target), path
+        assert table.rule(target).is_deny is (path in covered.split()), path
+
+
+def test_a_route_whose_path_has_escapes_gets_its_requests() -> None:
+    """Every one was refused as ambiguous."""
+    for route in ("/caf%C3%A9", "/caf%c3%a9"):
+        given_routes = [{"upstream": "http://127.0.0.1:9"}, ROUTES[1] | {"path": route}]
+        found = settings_from({"routes": given_routes})
+        table = Authorize(found.routes, found.access)
+        for path in (b"/caf%C3%A9/x", b"/caf%c3%a9"):
+            request = accepted(path)
+            target = table.locate(request, path)
+            assert target is not None and not table.is_ambiguous(request, target), path
+            assert table.routes[target.route].path == route
+
+
+def test_what_opens_a_path_with_escapes_covers_all_its_readings() -> None:
+    """A token for such a path opened nothing."""
+    for path in (b"/caf%C3%A9/x", b"/caf%c3%a9/x"):
+        readings = (path, *list_readings(path))
+        assert len(readings) > 1
+        assert all(covers_path(b"/caf%C3%A9", reading) for reading in readings)
+    assert not covers_path(b"/caf%C3%A9", b"/cafe")
 
 
 @given(

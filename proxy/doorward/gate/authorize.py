@@ -14,6 +14,7 @@ from doorward.accounts.session import TOKEN
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.tokens.api_tokens import KIND
 from doorward.gate.accept import Accepted, Address
+from doorward.gate.path_readings import spell
 from doorward.gate.rules import CompiledRule, Demand, host_matches
 from doorward.settings import AccessSettings, BasicSettings, Route, Rule
 
@@ -57,9 +58,10 @@ class Authorize:
 
     def __init__(self, routes: tuple[Route, ...], access: AccessSettings) -> None:
         self.routes = tuple(sorted(routes, key=_specificity))
-        prefixes = [route.path.encode() for route in self.routes]
+        prefixes = [spell(route.path.encode()) for route in self.routes]
         hosts = [route.host for route in self.routes]
-        self._prefixes = tuple(zip(hosts, prefixes, map(_below, prefixes), strict=True))
+        escaped = [b"%" in prefix for prefix in prefixes]
+        self._prefixes = tuple(zip(hosts, prefixes, map(_below, prefixes), escaped, strict=True))
         numbers = [routes.index(route) for route in self.routes]
         general = [(("access", "rules", at), rule) for at, rule in enumerate(access.rules)]
         # For each route: its own rules, then the general ones.
@@ -106,8 +108,9 @@ class Authorize:
     def _locate(
         self, method: bytes, host: str, path: bytes, address: Address | None
     ) -> Target | None:
-        for at, (pattern, prefix, below) in enumerate(self._prefixes):
-            if (path.startswith(below) or path == prefix) and (
+        for at, (pattern, prefix, below, escaped) in enumerate(self._prefixes):
+            spelt = spell(path) if escaped else path
+            if (spelt.startswith(below) or spelt == prefix) and (
                 pattern is None or host_matches(pattern, host)
             ):
                 return self._find_rule(at, method, host, path, address)
@@ -208,6 +211,8 @@ def _specificity(route: Route) -> tuple[int, int, int]:
 
 def covers_path(prefix: bytes, path: bytes) -> bool:
     """`/app` covers `/app` and `/app/x` but not `/apple`: a prefix ends at a segment boundary."""
+    if b"%" in prefix:
+        prefix, path = spell(prefix), spell(path)
     return path == prefix or path.startswith(_below(prefix))
 
 

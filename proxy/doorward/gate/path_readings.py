@@ -28,9 +28,21 @@ _PARAMETERS = re.compile(rb";[^/]*")
 _SLASHES = re.compile(rb"/{2,}")
 _DOTS = (b".", b"..")
 
+# What no request can contain raw; `_RAW_BAD` without `#`, which `_next_readings` cuts at.
+_UNSENDABLE = re.compile(rb"[\x00-\x20\x7f-\xff]|%(?![0-9A-Fa-f]{2})")
+_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+
 # Decoded twice, each with five further readings. A path that has more is an attack.
 _READINGS_LIMIT = 64
 _DECODINGS = 2
+
+
+def spell(path: bytes) -> bytes:
+    """A path, or a reading of one, as browsers send it: with escapes in upper case (RFC 3986
+    6.2.2.1), and bytes escaped that no request can contain raw. A route or rule whose path has
+    escapes is compared with this."""
+    path = _UNSENDABLE.sub(lambda found: b"%%%02X" % found[0][0], path)
+    return _ESCAPE.sub(lambda found: found[0].upper(), path)
 
 
 def is_usual_target(target: bytes) -> bool:

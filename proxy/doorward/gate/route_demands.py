@@ -32,7 +32,7 @@ class Demands:
             return cross_origin()
         if not self.prefix:
             return None
-        if request.path == self.prefix and _is_page(request):
+        if len(request.path) == len(self.prefix) and _is_page(request):  # escapes may differ
             # Relative links of a page shown at `/wiki` instead of `/wiki/` would lead out of it.
             rest = request.target[len(self.prefix) :]
             return moved(b"%b%b/%b" % (request.hop.prefix.encode(), self.prefix, rest))

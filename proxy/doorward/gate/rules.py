@@ -12,6 +12,7 @@ from doorward.accounts.names import normalise
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.addresses import Address
+from doorward.gate.path_readings import spell
 from doorward.settings import Rule
 from doorward.settings.faults import KeyPath
 from doorward.settings.patterns import compile_regex
@@ -49,14 +50,40 @@ def host_matches(pattern: str, host: str) -> bool:
 
 def _compile_path(rule: Rule, prefix: str) -> Matches | None:
     if rule.path is not None:
-        return pattern_to_regex(rule.path).fullmatch
+        return _compare_spelt(rule.path, pattern_to_regex)
     if rule.path_regex is not None:
-        matches: Matches = compile_regex(rule.path_regex).fullmatch
-        return matches
+        return _match_any_spelling(compile_regex(rule.path_regex).fullmatch)
     if rule.preset is not None:
-        base = re.escape(prefix.rstrip("/"))
-        return re.compile(f"{base}/(?:{_PUBLIC_ASSETS})".encode()).fullmatch
+        return _compare_spelt(prefix.rstrip("/"), _assets_below)
     return None
+
+
+def _assets_below(prefix: str) -> re.Pattern[bytes]:
+    return re.compile(f"{re.escape(prefix)}/(?:{_PUBLIC_ASSETS})".encode())
+
+
+def _compare_spelt(path: str, compile_path: Callable[[str], re.Pattern[bytes]]) -> Matches:
+    """A path with escapes takes them in either case, and what they stand for in a reading."""
+    if "%" not in path:
+        return compile_path(path).fullmatch
+    matches = compile_path(spell(path.encode()).decode()).fullmatch
+    return lambda path: matches(spell(path))
+
+
+def _match_any_spelling(matches: Matches) -> Matches:
+    """The same for an expression, which says itself how it spells escapes."""
+
+    def match(path: bytes) -> object:
+        spelt = spell(path)
+        if spelt == path and b"%" not in path:
+            return matches(path)
+        return matches(path) or matches(spelt) or matches(_lower_escapes(spelt))
+
+    return match
+
+
+def _lower_escapes(path: bytes) -> bytes:
+    return re.sub(rb"%..", lambda found: found[0].lower(), path)
 
 
 @dataclass(frozen=True, slots=True)
