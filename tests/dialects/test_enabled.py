@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from doorward.app import Application
-from doorward.settings import settings_from
+from doorward.settings import InvalidSettings, settings_from
 from doorward.web.endpoint import shadowed_paths
 from starlette.routing import Route
 from structlog.testing import capture_logs
@@ -64,23 +64,37 @@ async def test_the_start_logs_the_paths_that_no_upstream_gets(
     assert all(set(paths) <= set(line["paths"]) for line in told)
 
 
-async def test_no_two_dialects_take_the_same_path(tmp_path: Path) -> None:
-    """All four can be enabled under one host."""
+async def list_paths(tmp_path: Path, alekeagle: Json) -> list[str]:
+    """The paths of all dialects under one host, as the start logs them. Raises InvalidSettings."""
+    given = {
+        "data_dir": str(tmp_path),
+        "routes": [{"upstream": "http://127.0.0.1:9"}],
+        "dialects": ALL | {"alekeagle": alekeagle},
+    }
     with capture_logs() as lines:
-        async with Application(
-            settings_from(
-                {
-                    "data_dir": str(tmp_path),
-                    "routes": [{"upstream": "http://127.0.0.1:9"}],
-                    "dialects": ALL,
-                },
-                tmp_path,
-            )
-        ):
+        async with Application(settings_from(given, tmp_path)):
             pass
     (told,) = [line for line in lines if line["event"] == "paths_of_dialects"]
-    assert len(told["paths"]) == len(set(told["paths"]))
-    assert {"/xhr/session", "/api/auth/signin", "/api/v1/me"} <= set(told["paths"])
+    paths: list[str] = told["paths"]
+    return paths
+
+
+async def test_no_two_dialects_take_the_same_path(tmp_path: Path) -> None:
+    """All four can be enabled under one host, whatever the prefix: a prefix with which one of two
+    would not answer is an error."""
+    paths = await list_paths(tmp_path, {})
+    assert len(paths) == len(set(paths))
+    assert {"/xhr/session", "/api/auth/signin", "/api/v1/me"} <= set(paths)
+    places = {str(above) for path in paths for above in Path(path.partition("/{")[0]).parents}
+    refused = set()
+    for prefix in sorted(places - {"/"}):
+        try:
+            found = await list_paths(tmp_path, {"prefix": prefix})
+        except InvalidSettings:
+            refused.add(prefix)
+            found = await list_paths(tmp_path, {"prefix": prefix, "sample_paths": False})
+        assert len(found) == len(set(found)), prefix
+    assert refused == {"/xhr", "/api/v1/user/myself"}
 
 
 @pytest.mark.parametrize("dialect", ALL)

@@ -256,6 +256,17 @@ WRONG = [
     ),
     ("sessions: {cookie: {same_site: Lax}}", "sessions.cookie.same_site", "did you mean lax?"),
     ("dialects: {alekeagle: {prefix: /}}", "dialects.alekeagle.prefix", "root"),
+    ("dialects: {alekeagle: {prefix: //x}}", "dialects.alekeagle.prefix", "empty segment"),
+    ("dialects: {alekeagle: {prefix: /a//b}}", "dialects.alekeagle.prefix", "empty segment"),
+    ("dialects: {alekeagle: {prefix: '/{id}'}}", "dialects.alekeagle.prefix", "letters, digits"),
+    (
+        "dialects: {alekeagle: {prefix: '/{x:path}'}}",
+        "dialects.alekeagle.prefix",
+        "letters, digits",
+    ),
+    ("dialects: {alekeagle: {prefix: /%41}}", "dialects.alekeagle.prefix", "letters, digits"),
+    ("dialects: {alekeagle: {prefix: /a;b}}", "dialects.alekeagle.prefix", "letters, digits"),
+    ("dialects: {alekeagle: {prefix: /.doorward}}", "dialects.alekeagle.prefix", "Doorward"),
     ("dialects: {alekeagle: {rate_limit: 5}}", "dialects.alekeagle.rate_limit", "mapping"),
     (
         "dialects: {alekeagle: {login_limit: {per: 1m}}}",

@@ -287,6 +287,21 @@ def route_cookies_possible(settings: Settings) -> Found:
             yield ("routes", number, "cookies", "secure"), Wrong(message, hint)
 
 
+# Other dialects' paths `…/session`: below these prefixes, alekeagle's sample paths are the same.
+_SESSION_PLACES = (("xhr", "/xhr"), ("datepoll", "/api/v1/user/myself"))
+
+
+def dialects_apart(settings: Settings) -> Found:
+    alekeagle = settings.dialects.alekeagle
+    if alekeagle is None or not alekeagle.sample_paths:
+        return
+    for name, prefix in _SESSION_PLACES:
+        if alekeagle.prefix == prefix and getattr(settings.dialects, name) is not None:
+            message = f"{prefix}/session belongs to the {name} dialect"
+            hint = "choose another prefix, or set sample_paths to false"
+            yield ("dialects", "alekeagle", "prefix"), Wrong(message, hint)
+
+
 def users_differ(settings: Settings) -> Found:
     first: dict[str, ConfigUser] = {}
     for number, user in enumerate(settings.users):
@@ -351,6 +366,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (tls_where_spoken, ("routes",)),
     (rewriting_possible, ("routes",)),
     (route_cookies_possible, ("listen", "public_url", "tls", "routes")),
+    (dialects_apart, ("dialects",)),
     (users_differ, ()),
     (groups_hold_no_delimiter, ("routes",)),
     (emails_differ, ()),

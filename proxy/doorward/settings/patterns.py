@@ -17,6 +17,8 @@ from doorward.settings.values import is_on, quote, text
 _RAW = re.compile(r"(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~\[\]^`{|}\"<>]|%[0-9A-Fa-f]{2})+")
 # The bytes that `percent_encode` does not change.
 _SAFE = "/%!$&'()*+,;:=@~[]^`{|}<>"
+# A path of endpoints: of unreserved characters alone (RFC 3986 2.3), so that it is read in one way.
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9\-._~]+)+")
 _METHOD = re.compile(r"[A-Z0-9!#$%&'+.^_`|~-]+")
 
 
@@ -125,4 +127,9 @@ def prefix(value: object) -> str:
     found = route_path(value)
     if found == "/":
         raise Wrong("must not be the root", "write it as /api")
+    if not _PLAIN.fullmatch(found):
+        message = f"{quote(found)} has an empty segment or a character that clients may encode"
+        raise Wrong(message, "use letters, digits and - . _ ~, as in /api/v2")
+    if f"{found}/" == paths.PREFIX:
+        raise Wrong(f"{paths.PREFIX} and everything below belong to Doorward", "write it as /api")
     return found
