@@ -77,7 +77,7 @@ def test_a_typed_name_is_shortened_for_messages(text: str) -> None:
 
 
 @given(st.text(max_size=200))
-def test_a_normalised_name_stays_as_it_is(name: str) -> None:
+def test_normalising_a_name_twice_changes_nothing(name: str) -> None:
     try:
         key = normalise(name)
     except InvalidName:

@@ -65,7 +65,7 @@ def test_a_rotation_keeps_the_old_key_and_names_the_next_step(doorward: Command)
     assert kinds.count("key_added") == 2
 
 
-def test_a_leaked_key_signs_no_more_and_its_sessions_are_ended(doorward: Command) -> None:
+def test_a_leaked_key_no_longer_signs_and_its_sessions_end(doorward: Command) -> None:
     opened(doorward.config, "Admin", count=3)
     (old, _) = rows(doorward)
     doorward("keys", "rotate", "--leaked")

@@ -65,7 +65,7 @@ def test_each_invalid_setting_is_reported_in_one_line(tmp_path: Path, form: list
 
 
 @pytest.mark.outside
-def test_a_database_that_cannot_be_used_is_named_once(tmp_path: Path) -> None:
+def test_an_unusable_database_is_reported_once(tmp_path: Path) -> None:
     """The process that prepares the tables finds the error, and the server reports it."""
     file = configure(tmp_path)
     (tmp_path / "data").mkdir(mode=0o700)

@@ -39,7 +39,7 @@ def added(doorward: Command, *words: str) -> str:
     return match[1]
 
 
-def test_a_token_is_made_and_printed_once(doorward: Command) -> None:
+def test_a_token_is_created_and_printed_once(doorward: Command) -> None:
     doorward("user", "add", "alice", "--generate")
     text = added(
         doorward, "ALICE", "--name", "phone", "--route", "/wiki", "--route", "a.example.com/x",

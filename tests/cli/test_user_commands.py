@@ -131,7 +131,7 @@ def test_users_of_the_configuration_file_are_read_only(doorward: Command) -> Non
     [("show",), ("passwd", "--generate"), ("ban",), ("unban",), ("disable",), ("enable",),
      ("delete", "--yes")],
 )  # fmt: skip
-def test_an_unknown_user_is_named(doorward: Command, words: tuple[str, ...]) -> None:
+def test_an_unknown_user_is_reported(doorward: Command, words: tuple[str, ...]) -> None:
     command, *options = words
     assert "no user named bob" in doorward("user", command, "bob", *options, status=1)
     assert "no user named 'b\\nb'" in doorward("user", command, "b\nb", *options, status=1)

@@ -162,7 +162,7 @@ async def test_many_sessions_are_deleted(home: House, script: httpx.AsyncClient,
 
 
 @pytest.mark.parametrize("path", [ALL, "/api/sessions/all"])
-async def test_all_sessions_are_deleted_but_the_one_that_asks(
+async def test_all_sessions_except_the_current_one_are_deleted(
     home: House, script: httpx.AsyncClient, path: str
 ) -> None:
     """curl -X DELETE -H "Authorization: token" …/sessions/all?allButSelf=true; its other sample

@@ -110,7 +110,7 @@ PARTS = (
         ("multipart/form-data; boundary=b", PARTS),
     ],
 )
-async def test_a_login_comes_in_three_encodings(
+async def test_a_login_can_be_sent_in_three_encodings(
     script: httpx.AsyncClient, kind: str, body: str
 ) -> None:
     answer = await script.post(SESSION, content=body, headers={"content-type": kind})

@@ -461,9 +461,7 @@ async def test_another_site_cannot_sign_its_visitor_in(
 # The second factor
 
 
-async def test_a_second_factor_is_asked_for_and_taken(
-    home: House, client: httpx.AsyncClient
-) -> None:
+async def test_a_code_is_asked_for_and_accepted(home: House, client: httpx.AsyncClient) -> None:
     secret = await turn_on_totp(home)
     asked = await client.post(SIGN_IN, json=STAYING)
     assert is_error(asked, 400, "totp_required", "Two factor code required")

@@ -456,7 +456,7 @@ async def test_a_logout_by_cookie_expires_it(home: House, client: httpx.AsyncCli
     assert set_cookies(answer) and all("Max-Age=0" in line for line in set_cookies(answer))
 
 
-async def test_head_ends_nothing(home: House, client: httpx.AsyncClient) -> None:
+async def test_a_head_request_ends_no_session(home: House, client: httpx.AsyncClient) -> None:
     opened = await home.opened()
     assert (await client.head(api("logout"), headers=pair(opened))).status_code == 200
     assert await home.found(opened) is not None

@@ -229,7 +229,7 @@ async def test_another_site_cannot_log_its_visitor_in(
     )
 
 
-async def test_a_login_ends_the_session_whose_cookie_came_with_it(
+async def test_a_login_ends_the_session_of_its_cookie(
     home: House, script: httpx.AsyncClient
 ) -> None:
     old = await home.opened()
@@ -325,9 +325,7 @@ async def test_an_expired_session_is_a_401(home: House, script: httpx.AsyncClien
     assert is_error(await script.get("/xhr/session"), 401, "unauthenticated")
 
 
-async def test_a_pending_session_opens_logout_and_nothing_else(
-    home: House, script: httpx.AsyncClient
-) -> None:
+async def test_a_pending_session_can_only_log_out(home: House, script: httpx.AsyncClient) -> None:
     """CVE-2026-32246: a pending session was accepted by another endpoint."""
     pending = await home.opened(level=PENDING)
     headers = {"cookie": home.cookie(pending)}
@@ -657,7 +655,7 @@ async def test_another_site_changes_no_factor_of_its_visitor(
     assert is_error(answer, 403, "foreign_origin")
 
 
-async def test_head_generates_nothing(home: House, script: httpx.AsyncClient) -> None:
+async def test_a_head_request_generates_no_secret(home: House, script: httpx.AsyncClient) -> None:
     await script.post("/xhr/login", json=RIGHT)
     secret = await generated(script)
     assert (await script.head(GENERATE)).status_code == 200

@@ -90,7 +90,7 @@ async def test_a_users_requests_get_the_applications_credentials(
     assert authorizations(front) == []
 
 
-async def test_a_token_goes_as_bearer(fronts: Build, origin: Origin, tmp_path: Path) -> None:
+async def test_a_token_is_sent_as_bearer(fronts: Build, origin: Origin, tmp_path: Path) -> None:
     chosen = {"bearer_file": str(secret_file(tmp_path, "abc.def_-~+/=="))}
     front = await with_credentials(fronts, origin, chosen)
     assert (await front.get("/x", front.cookie(await front.opened()))).status == 200
@@ -356,7 +356,7 @@ async def test_explain_shows_whether_a_user_has_credentials(fronts: Build, origi
 # Doorward around an application in the same process
 
 
-async def test_an_application_in_this_process_gets_them_too(tmp_path: Path) -> None:
+async def test_an_application_in_this_process_gets_the_credentials(tmp_path: Path) -> None:
     from doorward.middleware import Doorward
     from doorward.wiring.accounts import build_accounts
 
@@ -484,7 +484,7 @@ FILE = {"username": "a", "password_file": "x"}
         ({"credentials": True}, "credentials", "mapping"),
     ],
 )
-def test_wrong_settings_are_named(route: dict[str, Any], key: str, says: str) -> None:
+def test_wrong_settings_are_reported(route: dict[str, Any], key: str, says: str) -> None:
     with pytest.raises(InvalidSettings) as caught:
         settings_from({"routes": [{"upstream": "http://a"} | route]})
     (fault,) = caught.value.faults

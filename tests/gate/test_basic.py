@@ -253,7 +253,7 @@ async def test_a_user_with_a_second_factor_needs_a_token(front: Front) -> None:
         assert user_at(front) == [b"alice"]
 
 
-async def test_a_password_that_has_to_be_changed_opens_nothing(front: Front) -> None:
+async def test_a_password_that_must_change_is_refused(front: Front) -> None:
     await front.accounts.users.set_password(
         "alice", "violet tractor", now=front.clock(), actor=OWNER, must_change=True
     )

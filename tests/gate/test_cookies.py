@@ -41,7 +41,7 @@ TOKEN = b"A" * 43 + b"." + b"b" * 43
         (b"a=1; __Host-doorward=%b", b"a=1"),
     ],
 )
-def test_our_cookie_is_taken_out_and_the_others_stay_byte_for_byte(
+def test_the_session_cookie_is_removed_and_others_stay_unchanged(
     line: bytes, rest: bytes | None
 ) -> None:
     left = PLAIN.take([line.replace(b"%b", TOKEN)])[1]

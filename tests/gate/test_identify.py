@@ -258,7 +258,7 @@ async def test_a_bare_token_is_refused_if_the_dialect_is_off(front: Front) -> No
     assert (await front.get("/", bare((await front.opened()).token))).status == 401
 
 
-async def test_a_pending_session_opens_nothing_with_its_bare_token(front_for_bare: Front) -> None:
+async def test_a_bare_token_of_a_pending_session_is_refused(front_for_bare: Front) -> None:
     """CVE-2026-32246."""
     front = front_for_bare
     user = (await front.opened()).session.user

@@ -308,7 +308,7 @@ READINGS = ["/%61dmin/x", "//admin/x", "/admin%2fx", "/admin;a/x", "/%2561dmin/x
 
 
 @pytest.mark.parametrize("path", READINGS)
-async def test_it_decides_on_every_reading_of_a_path(
+async def test_the_function_decides_on_every_reading_of_a_path(
     fronts: Build, deciding: Set, path: str
 ) -> None:
     """Otherwise it would decide on one representation, and another would be forwarded."""
@@ -409,7 +409,7 @@ async def test_an_answer_in_time_counts_even_if_the_event_loop_was_blocked() -> 
     assert isinstance(await call, Allow)
 
 
-async def test_a_session_that_is_revoked_while_it_decides_gets_nothing(
+async def test_a_session_revoked_during_the_decision_is_refused(
     fronts: Build, deciding: Set
 ) -> None:
     front: Front

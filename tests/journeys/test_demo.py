@@ -150,7 +150,7 @@ def test_a_hang_up_is_ignored_and_reported(tmp_path: Path) -> None:
     assert started.process.returncode == 0
 
 
-def test_it_ends_with_its_terminal(tmp_path: Path) -> None:
+def test_it_ends_when_its_terminal_closes(tmp_path: Path) -> None:
     process, terminal = pty.fork()
     if process == 0:
         os.environ["TMPDIR"] = str(tmp_path)

@@ -495,9 +495,7 @@ def instead_of(alias: str, text: str, folder: Path, deploy: Start) -> Iterator[A
             yield front
 
 
-def test_an_nginx_that_asked_authelia_needs_another_address_only(
-    tmp_path: Path, deploy: Start
-) -> None:
+def test_an_nginx_for_authelia_only_needs_another_address(tmp_path: Path, deploy: Start) -> None:
     with instead_of("authelia", AUTHELIA_STYLE, tmp_path, deploy) as front:
         refused = front.ask("/a?b=c", *BROWSER)
         assert refused.status == 302
@@ -511,7 +509,7 @@ def test_an_nginx_that_asked_authelia_needs_another_address_only(
         test_an_absolute_target_is_decided_and_forwarded_for_the_same_host(front)
 
 
-def test_an_nginx_that_asked_oauth2_proxy_needs_another_address_only(
+def test_an_nginx_for_oauth2_proxy_only_needs_another_address(
     tmp_path: Path, deploy: Start
 ) -> None:
     with instead_of("oauth2-proxy", OAUTH2_PROXY_STYLE, tmp_path, deploy) as front:

@@ -169,7 +169,7 @@ def test_headers_that_a_client_forges_have_no_effect(front: Front) -> None:
 
 
 @pytest.mark.parametrize("line", ["X-Forwarded-Host: public.test", "Forwarded: host=public.test"])
-def test_a_host_in_another_header_opens_nothing(front: Front, line: str) -> None:
+def test_a_host_in_another_header_has_no_effect(front: Front, line: str) -> None:
     """The rule for one host must not open the application under another."""
     sent = len(front.origin.heads)
     assert front.ask("/", line).status == 401

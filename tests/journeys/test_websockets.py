@@ -46,7 +46,7 @@ def visit(live: Live, cookie: str | None, path: str = "/", **more: Any) -> Clien
     return connect(f"ws://{live.host}{path}", **options)
 
 
-def test_messages_of_every_kind_and_size_come_back(live: Live, cookie: str) -> None:
+def test_messages_of_every_kind_and_size_are_echoed(live: Live, cookie: str) -> None:
     with visit(live, cookie) as socket:
         for message in ("", "gruß", b"\x00\xff", "x" * MIB, bytes(MIB), "y" * (5 * MIB)):
             socket.send(message)

@@ -86,7 +86,7 @@ def test_a_user_name_cannot_forge_an_address(text: str, attack: str) -> None:
     assert banned(format_line(Record(1, replace(EVENT, kind=Kind.LOGIN, subject=name)))) is None
 
 
-def test_a_file_is_appended_to_made_private_and_may_be_rotated(tmp_path: Path) -> None:
+def test_a_file_is_appended_to_private_and_can_be_rotated(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     tell = open_sink(file)
     assert tell is not None

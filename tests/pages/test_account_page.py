@@ -178,9 +178,7 @@ async def test_a_user_cannot_end_the_session_of_another_user(
     assert await home.found(opened) is not None
 
 
-async def test_all_others_are_ended_and_this_one_stays(
-    home: House, browser: httpx.AsyncClient
-) -> None:
+async def test_all_other_sessions_are_ended(home: House, browser: httpx.AsyncClient) -> None:
     others = [await home.opened() for _ in range(3)]
     done = await post(browser, f"{ACCOUNT}/sessions", end="others")
     assert done.headers["location"] == f"{ACCOUNT}?done=others"

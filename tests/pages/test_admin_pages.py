@@ -509,7 +509,9 @@ async def test_hostile_names_and_agents_are_shown_harmlessly(home: House) -> Non
             assert page.headers["cache-control"] == "no-store"
 
 
-async def test_the_account_page_leads_admins_there(home: House, boss: httpx.AsyncClient) -> None:
+async def test_the_account_page_links_admins_to_the_administration(
+    home: House, boss: httpx.AsyncClient
+) -> None:
     assert f'href="{ADMIN}"' in (await boss.get("/.doorward/account")).text
     async with desk(home, "alice") as alice:
         assert f'href="{ADMIN}"' not in (await alice.get("/.doorward/account")).text

@@ -176,7 +176,7 @@ async def test_a_client_without_a_session_logs_in_at_the_portal_and_returns(fron
     assert await browser.may(THIRD) and await browser.may(OTHER)
 
 
-async def test_no_address_holds_the_code_the_nonce_or_a_token(fronts: Build) -> None:
+async def test_no_address_contains_the_code_the_nonce_or_a_token(fronts: Build) -> None:
     _, browser = await arrived(fronts)
     onward = await browser.start()
     nonce = browser.jar[OTHER][NONCE]
@@ -474,7 +474,7 @@ async def test_a_banned_users_code_is_refused(fronts: Build) -> None:
     assert (await browser.post(form)).status == 403
 
 
-async def test_few_codes_of_a_session_are_kept(fronts: Build) -> None:
+async def test_codes_per_session_are_limited(fronts: Build) -> None:
     front, browser = await arrived(fronts)
     forms = []
     for number in range(10):
@@ -497,7 +497,7 @@ async def test_nonsense_is_refused(fronts: Build, attack: str) -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=ascii)
-async def test_no_attack_leads_elsewhere(fronts: Build, attack: str) -> None:
+async def test_no_attack_redirects_elsewhere(fronts: Build, attack: str) -> None:
     """CVE-2017-1000070, CVE-2020-5233, CVE-2021-29651: the corpus for all return addresses."""
     _, browser = await arrived(fronts)
     challenge = build_challenge(make_nonce())
@@ -526,7 +526,7 @@ async def test_no_attack_leads_elsewhere(fronts: Build, attack: str) -> None:
         f"https://{OTHER}@evil.test/",
     ],
 )
-async def test_only_hosts_that_are_named_are_handed_sessions(fronts: Build, rd: str) -> None:
+async def test_only_configured_hosts_get_sessions(fronts: Build, rd: str) -> None:
     _, browser = await arrived(fronts)
     query = urlencode({"challenge": build_challenge(make_nonce()), "rd": rd})
     page = await browser.send(f"https://{PORTAL}{HANDOVER}?{query}")

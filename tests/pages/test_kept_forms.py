@@ -144,7 +144,7 @@ async def test_a_form_of_another_site_is_not_kept(
     assert "doorward-kept" not in page.headers.get("set-cookie", "")
 
 
-async def test_a_form_beyond_the_bound_is_not_kept(browser: httpx.AsyncClient) -> None:
+async def test_a_form_over_the_limit_is_not_kept(browser: httpx.AsyncClient) -> None:
     fits = await browser.post(SAVE, data={"text": '"' * 20_000})
     assert len((await log_in(browser, kept(fits))).text) > 60_000
     browser.cookies.clear()

@@ -119,7 +119,7 @@ async def test_head_is_answered_like_get(browser: httpx.AsyncClient) -> None:
 # A right password
 
 
-async def test_a_login_leads_on_with_a_cookie_for_this_browser_session(
+async def test_a_login_redirects_with_a_cookie_for_the_browser_session(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     done = await browser.post(f"{LOGIN}?rd=/wiki%3Fa%3D1", data=RIGHT)
@@ -134,7 +134,7 @@ async def test_a_login_leads_on_with_a_cookie_for_this_browser_session(
 
 
 @pytest.mark.parametrize("value", ["1", "on", "true", "yes"])
-async def test_remember_gives_the_cookie_an_age(
+async def test_remember_sets_the_age_of_the_cookie(
     home: House, browser: httpx.AsyncClient, value: str
 ) -> None:
     done = await browser.post(LOGIN, data=RIGHT | {"remember": value})

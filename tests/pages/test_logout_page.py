@@ -27,7 +27,7 @@ async def browser(home: House) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_looking_at_the_page_ends_nothing(home: House, browser: httpx.AsyncClient) -> None:
+async def test_opening_the_page_ends_no_session(home: House, browser: httpx.AsyncClient) -> None:
     opened = await home.opened()
     for method in ("GET", "HEAD"):
         page = await browser.request(method, LOGOUT, headers={"cookie": home.cookie(opened)})
@@ -59,7 +59,7 @@ async def test_on_https_both_names_are_expired(tmp_path: Path) -> None:
     assert {line.partition("=")[0] for line in lines} == {"__Host-doorward", "doorward"}
 
 
-async def test_every_session_whose_cookie_came_is_ended(
+async def test_every_session_in_the_cookies_is_ended(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     one, two, other = await home.opened(), await home.opened(), await home.opened()

@@ -125,7 +125,7 @@ async def test_a_button_switches_to_email(
     assert (await post(browser, method="email", code=mailbox.sent[0][1])).status_code == 303
 
 
-async def test_a_recovery_code_goes_into_the_same_field(
+async def test_a_recovery_code_is_accepted_in_the_same_field(
     home: House, browser: httpx.AsyncClient
 ) -> None:
     await turn_on_totp(home)
@@ -216,7 +216,7 @@ async def test_a_user_whose_only_factor_is_unavailable_gets_a_message(
 
 
 @pytest.mark.parametrize("target", ["//evil.test", "https://evil.test", "/\\evil.test"])
-async def test_it_leads_to_no_other_host(
+async def test_the_page_redirects_to_no_other_host(
     home: House, browser: httpx.AsyncClient, target: str
 ) -> None:
     secret = await turn_on_totp(home)
@@ -230,9 +230,7 @@ async def test_it_leads_to_no_other_host(
 # The same with xhr
 
 
-async def test_xhr_asks_for_the_second_step_and_takes_it(
-    home: House, browser: httpx.AsyncClient
-) -> None:
+async def test_xhr_asks_for_a_code_and_accepts_it(home: House, browser: httpx.AsyncClient) -> None:
     secret = await turn_on_totp(home)
     login = await browser.post("/xhr/login", json=RIGHT)
     assert login.json() == {"session": {"maxAge": 300_000, "totp": True}}
@@ -246,7 +244,7 @@ async def test_xhr_asks_for_the_second_step_and_takes_it(
     assert again.status_code == 401, "it is for half-done logins"
 
 
-async def test_xhr_mails_a_code_and_takes_it(
+async def test_xhr_mails_a_code_and_accepts_it(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     await turn_on_email(home)

@@ -47,7 +47,7 @@ def token_in(page: httpx.Response) -> str:
     return found[0]
 
 
-async def test_a_token_is_made_and_shown_once(home: House, browser: httpx.AsyncClient) -> None:
+async def test_a_token_is_created_and_shown_once(home: House, browser: httpx.AsyncClient) -> None:
     page = await post(
         browser, TOKENS, name="phone", life="30", routes="/wiki, /x", methods="GET HEAD",
         networks="192.0.2.0/24",
@@ -204,7 +204,7 @@ async def test_an_administrator_lists_and_ends_all_tokens(
     assert (await admin.post(ADMIN, data=again)).status_code == 303
 
 
-async def test_the_list_comes_in_pages(home: House, admin: httpx.AsyncClient) -> None:
+async def test_the_list_has_pages(home: House, admin: httpx.AsyncClient) -> None:
     for number in range(60):
         await make(home, label=f"label-{number:02}")
     page = await admin.get(ADMIN)

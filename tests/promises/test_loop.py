@@ -81,7 +81,7 @@ def build_prepared(*parts: Any) -> Pages:
     return pages
 
 
-async def test_no_page_keeps_the_loop_from_other_requests(
+async def test_no_page_blocks_the_event_loop(
     tmp_path: Path, longest_s: Longest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.support.house.build_pages", build_prepared)
@@ -127,7 +127,7 @@ UNBOUNDED = (
 BOUNDED = "/.doorward/account", "/api/v1/user/myself/session", "/.doorward/admin/users/{id}"
 
 
-async def test_no_list_of_very_many_sessions_keeps_the_loop_from_other_requests(
+async def test_no_list_of_many_sessions_blocks_the_event_loop(
     tmp_path: Path, longest_s: Longest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.support.house.build_pages", build_prepared)

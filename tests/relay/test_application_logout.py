@@ -179,7 +179,7 @@ def closing_at_the_second(wire: Wire) -> None:
     wire.head()
 
 
-async def test_a_kept_connection_that_was_closed_loses_no_logout(fronts: Build) -> None:
+async def test_a_closed_kept_connection_loses_no_logout(fronts: Build) -> None:
     """Connections are kept if the number of requests to the upstream is limited."""
     scripts = closing_at_the_second, answering(OK)
     with Origin(scripts) as origin:
@@ -317,7 +317,7 @@ async def test_an_application_in_this_process_is_asked_too(tmp_path: Path, statu
         ({"cookies": ["__Host-doorward"]}, "logout.cookies[0]", "Doorward's own"),
     ],
 )
-def test_a_wrong_setting_is_named_at_the_start(value: Any, key: str, words: str) -> None:
+def test_a_wrong_setting_is_reported_at_the_start(value: Any, key: str, words: str) -> None:
     route = {"path": "/wiki", "upstream": "http://a", "logout": value}
     with pytest.raises(InvalidSettings) as wrong:
         settings_from({"routes": [route]})

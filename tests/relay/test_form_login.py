@@ -561,7 +561,7 @@ def faulty(form: dict[str, Any], **more: Any) -> tuple[str, str]:
         (FORM | {"password_file": "x"}, "username", "required"),
     ],
 )
-def test_wrong_forms_are_named(form: dict[str, Any], key: str, says: str) -> None:
+def test_wrong_forms_are_reported(form: dict[str, Any], key: str, says: str) -> None:
     found, message = faulty(form)
     assert found.endswith(key) and says in message
 

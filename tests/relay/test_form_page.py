@@ -142,7 +142,7 @@ async def find_reason(front: Front, status: int = 502) -> str:
     return str(line["reason"])
 
 
-async def test_the_hidden_fields_and_cookies_of_the_page_go_with_the_form(
+async def test_hidden_fields_and_cookies_of_the_page_are_sent_with_the_form(
     fronts: Build, application: Origin, portal: Portal
 ) -> None:
     front = await opening(fronts, application)
@@ -531,7 +531,7 @@ def test_a_form_page_works_under_any_server(
         (None, "is empty"),
     ],
 )
-def test_wrong_pages_are_named(page: Any, says: str) -> None:
+def test_wrong_pages_are_reported(page: Any, says: str) -> None:
     route = {"upstream": "http://a", "credentials": {"form": FORM | {"page": page}}}
     with pytest.raises(InvalidSettings) as caught:
         settings_from({"routes": [route]})

@@ -34,7 +34,7 @@ def ids(*origins: Origin) -> set[bytes]:
     return {values_of(head, b"x-request-id")[0] for origin in origins for head in origin.heads[-1:]}
 
 
-def test_a_request_that_is_sent_again_keeps_its_id(deploy: Start, public: dict[str, Any]) -> None:
+def test_a_retried_request_keeps_its_id(deploy: Start, public: dict[str, Any]) -> None:
     with Origin((answers_once_then_leaves, answering(OK))) as origin:
         live = deploy(origin.url, **public)
         assert live.get("/").status == 200

@@ -50,7 +50,7 @@ def rates(tmp_path: Path) -> Iterator[Rates]:
 
 
 @pytest.mark.parametrize(("limit", "window_s"), [(1, 1.0), (7, 60.0), (600, 60.0), (5000, 0.5)])
-def test_as_many_as_the_limit_pass_at_once_and_no_more(
+def test_only_as_many_requests_as_the_limit_pass_at_once(
     rates: Rates, clock: FixedClock, limit: int, window_s: float
 ) -> None:
     waits = [rates.pace("alice", limit, window_s, clock()) for _ in range(limit + 2)]
@@ -123,7 +123,7 @@ def test_a_flood_of_addresses_neither_fills_the_disk_nor_resets_limits(
         ({"requests": 5, "burst": 7}, "rate_limit.burst", "unknown key"),
     ],
 )
-def test_a_wrong_limit_is_named_at_the_start(value: Any, key: str, words: str) -> None:
+def test_a_wrong_limit_is_reported_at_the_start(value: Any, key: str, words: str) -> None:
     with pytest.raises(InvalidSettings) as wrong:
         settings_from({"routes": [{"upstream": "http://a", "rate_limit": value}]})
     assert f"routes[0].{key}: " in str(wrong.value)
@@ -155,7 +155,7 @@ async def test_each_user_has_a_budget_over_all_sessions_and_addresses(
     assert await statuses(front, first, times=2) == [200, 429]
 
 
-async def test_a_token_takes_from_its_users_budget(fronts: Build, origin: Origin) -> None:
+async def test_a_token_spends_its_users_budget(fronts: Build, origin: Origin) -> None:
     front = await fronts(routes=[{"upstream": origin.url, "rate_limit": LIMIT}])
     opened = await front.opened()
     made = await front.accounts.api_tokens.add_token(
@@ -232,7 +232,7 @@ def test_without_counters_requests_are_refused() -> None:
 # Every kind of request
 
 
-def test_it_holds_under_every_server_and_is_counted_and_logged(
+def test_limits_apply_under_every_server_and_are_counted_and_logged(
     deploy: Start, carrier: Carrier
 ) -> None:
     with Origin((answering(OK),)) as origin:

@@ -65,7 +65,7 @@ def status(live: Live, cookie: str | None, path: str = "/", **more: object) -> i
     return refused.value.response.status_code
 
 
-def test_messages_of_every_kind_and_size_come_back(live: Live, cookie: str) -> None:
+def test_messages_of_every_kind_and_size_are_echoed(live: Live, cookie: str) -> None:
     with visit(live, cookie) as socket:
         for message in ("", "gruß", b"", b"\x00\xff", "x" * MIB, bytes(MIB)):
             socket.send(message)

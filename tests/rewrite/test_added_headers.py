@@ -55,7 +55,7 @@ def sorted_lines(head: bytes) -> list[Header]:
     return sorted(security_lines(head))
 
 
-def test_a_route_that_asks_for_nothing_adds_nothing() -> None:
+def test_a_route_without_settings_adds_no_headers() -> None:
     assert build_added_headers(settings_from({"routes": [{"upstream": "http://a"}]}).routes[0]) is (
         None
     )
@@ -140,7 +140,7 @@ def test_a_policy_about_frames_is_not_written_twice() -> None:
         ({"xss": True}, "security_headers.xss", "unknown key"),
     ],
 )
-def test_a_wrong_value_is_named_at_the_start(value: Any, key: str, words: str) -> None:
+def test_a_wrong_value_is_reported_at_the_start(value: Any, key: str, words: str) -> None:
     with pytest.raises(InvalidSettings) as wrong:
         settings_from({"routes": [{"upstream": "http://a", "security_headers": value}]})
     assert f"routes[0].{key}: " in str(wrong.value)

@@ -69,7 +69,7 @@ async def test_the_routes_path_is_stripped_byte_for_byte(
 
 
 @pytest.mark.parametrize("query", [b"", b"?a=/wiki&b=%2F"])
-async def test_the_routes_path_itself_leads_to_its_slash(
+async def test_the_routes_path_redirects_to_its_slash(
     fronts: Build, origin: Origin, query: bytes
 ) -> None:
     """Otherwise relative links on the page would lead out of it."""
@@ -123,7 +123,7 @@ async def test_rules_are_matched_on_the_path_that_was_sent(fronts: Build, origin
     assert len(origin.heads) == 1
 
 
-async def test_the_way_to_the_slash_keeps_the_prefix_of_a_trusted_peer_only(
+async def test_the_redirect_to_the_slash_keeps_only_a_trusted_peers_prefix(
     fronts: Build, origin: Origin
 ) -> None:
     routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
@@ -542,7 +542,7 @@ def test_expires_is_removed_only_beside_max_age() -> None:
 
 
 @pytest.mark.outside
-async def test_protected_answers_are_kept_by_no_shared_cache(tmp_path: Path) -> None:
+async def test_protected_answers_are_never_stored_by_shared_caches(tmp_path: Path) -> None:
     """The application does not know that it is protected."""
     said = b"HTTP/1.1 200 OK\r\nCache-Control: public, max-age=60\r\nContent-Length: 0\r\n\r\n"
     as_said, private = [b"public, max-age=60"], [b"private, max-age=60"]
@@ -621,7 +621,7 @@ async def test_the_check_for_other_sites_is_off_by_default(fronts: Build) -> Non
 # Settings
 
 
-def test_a_route_that_asks_for_nothing_costs_nothing() -> None:
+def test_a_route_without_rewriting_costs_nothing() -> None:
     assert compile_demands(route(), "https://wiki.test") is None
     assert build_rewriting(route()) is None
     assert build_relocation(route()) is None

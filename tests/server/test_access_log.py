@@ -173,7 +173,7 @@ def signed_in(live: Live) -> tuple[str, str]:
     return said["token"], answer.head.decode()
 
 
-def test_no_line_holds_a_token_or_a_cookie(live: Live) -> None:
+def test_no_line_contains_a_token_or_a_cookie(live: Live) -> None:
     token, _ = signed_in(live)
     cookie = live.login()
     bare = cookie.partition("=")[2]

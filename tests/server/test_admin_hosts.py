@@ -57,7 +57,7 @@ def test_it_answers_for_loopback_and_configured_hosts(live: Live, host: str) -> 
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-def test_it_answers_nothing_for_any_other_host(live: Live, host: str) -> None:
+def test_it_refuses_any_other_host(live: Live, host: str) -> None:
     for path in PATHS:
         for shown in (host, f"{host}:{live.admin_port}"):
             assert status(live, path, shown) == 421

@@ -337,7 +337,7 @@ def legal(act: Act) -> list[bytes]:
     ]
 
 
-def test_a_request_may_come_byte_by_byte(stage: Stage) -> None:
+def test_a_request_can_arrive_byte_by_byte(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         while head := wire.head():
             if values_of(head, b"transfer-encoding"):
@@ -362,7 +362,7 @@ def test_a_refused_request_is_refused_byte_by_byte(stage: Stage, request_: bytes
         assert client.answer().status in (400, 0)
 
 
-def test_an_answer_may_come_byte_by_byte(stage: Stage) -> None:
+def test_an_answer_can_arrive_byte_by_byte(stage: Stage) -> None:
     whole = HINTS + CHUNKED + b"2\r\nok\r\n0\r\nX-T: 1\r\n\r\n"
 
     def script(wire: Wire) -> None:

@@ -208,7 +208,7 @@ def refusal(live: Live) -> bytes:
 
 
 @pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
-def test_a_connection_beyond_the_limit_is_refused_and_the_others_go_on(
+def test_a_connection_over_the_limit_is_refused_and_others_are_served(
     deploy: Start, limit: str
 ) -> None:
     live = deploy("http://127.0.0.1:9", limits={limit: 5})

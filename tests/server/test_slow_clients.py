@@ -54,7 +54,7 @@ def closes_after(live: Live, *sent: bytes, answers: int = 0) -> float:
 HEALTH = get("/.doorward/healthz")
 
 
-def test_a_connection_that_says_nothing_is_closed(live: Live) -> None:
+def test_a_silent_connection_is_closed(live: Live) -> None:
     assert closes_after(live) > 0.9 * SHORT_S
 
 
@@ -161,7 +161,7 @@ def test_a_body_that_stops_during_an_answer_cuts_it(stage: Stage) -> None:
         assert (got.status, got.body, got.whole) == (200, b"hel", False)
 
 
-def test_a_body_that_comes_slowly_is_taken(patient: Stage) -> None:
+def test_a_slow_body_is_accepted(patient: Stage) -> None:
     """The timeout is for the pause between two pieces; the upload as a whole may take any time."""
     with patient.playing(answering(OK)) as act, act.client() as client:
         client.send(act.request("Content-Length: 20", method="POST"))

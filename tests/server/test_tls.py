@@ -92,7 +92,7 @@ def test_a_body_that_is_cut_looks_cut_over_tls(tmp_path: Path, authority: Author
             assert (got.status, got.whole) == (200, False)
 
 
-def test_a_renewed_certificate_is_taken_without_a_restart(
+def test_a_renewed_certificate_is_loaded_without_a_restart(
     tmp_path: Path, authority: Authority
 ) -> None:
     with secured(tmp_path, authority) as (live, _), live.client() as before:

@@ -86,7 +86,7 @@ def test_bytes_after_either_head_are_forwarded(stage: Stage) -> None:
             assert client.read(11) == b"firstsecond"
 
 
-def test_a_head_that_comes_byte_by_byte_makes_a_tunnel_too(stage: Stage) -> None:
+def test_a_head_sent_byte_by_byte_opens_a_tunnel(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         for byte in SWITCHED + b"\r\nhello":
@@ -113,7 +113,7 @@ def test_a_tunnel_may_follow_other_requests_on_a_connection(stage: Stage) -> Non
         assert client.read(5) == b"early"
 
 
-def test_an_answer_other_than_101_is_passed_on_and_the_connection_stays(stage: Stage) -> None:
+def test_an_answer_other_than_101_is_forwarded_and_the_connection_stays_open(stage: Stage) -> None:
     refused = (
         b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 2\r\n\r\nno"
     )
@@ -411,7 +411,7 @@ def asked(live: Live, target: str, *lines: str, host: str = "app.test:8080") -> 
         ("file://", 403),
     ],
 )
-def test_only_pages_of_this_site_may_ask_for_an_upgrade(
+def test_only_pages_of_this_site_can_request_an_upgrade(
     guarded: tuple[Live, Origin], origin: str, status: int
 ) -> None:
     """CVE-2026-40110: only a part of the origin was compared; cross-site WebSocket hijacking."""

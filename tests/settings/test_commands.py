@@ -47,7 +47,7 @@ def test_five_faults_are_five_lines_on_standard_error_and_status_2(tmp_path: Pat
     assert run("show", "-c", file).stderr == result.stderr
 
 
-def test_faults_are_printed_as_data_too(tmp_path: Path, good: Path) -> None:
+def test_faults_can_be_printed_as_json(tmp_path: Path, good: Path) -> None:
     file = tmp_path / "five.yaml"
     file.write_text(FIVE)
     result = run("check", "--json", "-c", file)

@@ -141,7 +141,7 @@ def test_keys_that_are_all_retired_stop_the_start(settings: Settings) -> None:
         read_ring(settings)
 
 
-def test_a_key_file_with_a_fault_is_named(settings: Settings) -> None:
+def test_a_faulty_key_file_is_reported(settings: Settings) -> None:
     new = add_key(settings, NOW)
     new.path.chmod(0o644)
     with pytest.raises(InvalidSettings, match=rf"{new.path.name} can be read or written by other"):

@@ -157,7 +157,7 @@ def test_an_invalid_key_file_is_refused(tmp_path: Path, content: bytes, says: st
         read_keys(settings(tmp_path, key_file(tmp_path / "key", content)))
 
 
-def test_every_faulty_file_is_named(tmp_path: Path) -> None:
+def test_every_faulty_file_is_reported(tmp_path: Path) -> None:
     one, again = key_file(tmp_path / "one"), key_file(tmp_path / "again")
     os.mkfifo(tmp_path / "pipe", 0o600)
     files = (one, tmp_path / "missing", tmp_path, tmp_path / "pipe", again)

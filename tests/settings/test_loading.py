@@ -340,7 +340,7 @@ def test_data_beside_a_file_of_the_system_is_not_left_behind(
     assert settings_from(route, before.parent).data_dir == lib
 
 
-def test_plain_data_makes_settings_too(tmp_path: Path) -> None:
+def test_settings_can_be_built_from_plain_data(tmp_path: Path) -> None:
     settings = settings_from({"routes": [{"upstream": "http://a"}]}, tmp_path)
     assert settings.data_dir == tmp_path / "data"
     with pytest.raises(InvalidSettings, match=r"^routes\[0\].upstream: is required"):
@@ -369,7 +369,7 @@ UNBUILT: list[tuple[str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("text", "keys"), UNBUILT)
-def test_settings_without_effect_are_named(load: Load, text: str, keys: list[str]) -> None:
+def test_settings_without_effect_are_reported(load: Load, text: str, keys: list[str]) -> None:
     assert list(list_unbuilt_keys(load(text))) == keys
 
 

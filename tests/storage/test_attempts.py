@@ -71,7 +71,7 @@ async def test_a_right_answer_while_locked_out_is_refused_alike(desk: Desk) -> N
     assert (await desk.right(), await desk.wrong()) == ("user", "user")
 
 
-async def test_a_right_answer_as_the_last_one_left_is_right(desk: Desk) -> None:
+async def test_a_right_answer_is_accepted_at_the_last_attempt(desk: Desk) -> None:
     for _ in range(4):
         await desk.wrong()
     assert await desk.right() == "judged"
@@ -298,7 +298,7 @@ async def test_two_connections_count_together(desk: Desk, opened: Open) -> None:
     assert sorted(tried) == ["judged"] * 5 + ["user"] * 35
 
 
-async def test_many_names_at_once_spend_the_network_exactly(desk: Desk, opened: Open) -> None:
+async def test_concurrent_names_spend_exactly_the_networks_budget(desk: Desk, opened: Open) -> None:
     other = Desk(regulation(await opened()), desk.user)
     tried = await asyncio.gather(
         *(one.wrong(f"name{n}") for n in range(40) for one in (desk, other))

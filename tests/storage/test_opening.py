@@ -230,7 +230,9 @@ async def test_the_inspected_files_are_the_existing_ones(tmp_path: Path) -> None
     assert set(FILES) - made == {"doorward.rates"} and made <= set(FILES)
 
 
-async def test_a_locked_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_locked_database_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.1)
     await (await open_storage(SQLITE, tmp_path)).close()
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
@@ -258,7 +260,7 @@ async def test_an_impossible_data_directory_is_reported(tmp_path: Path) -> None:
     assert sentence.startswith("data_dir: ") and "Not a directory" in sentence
 
 
-async def test_a_pipe_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+async def test_a_pipe_in_place_of_the_file_is_reported(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / FILE)
     assert "is not a file" in await refused(SQLITE, tmp_path)
 
@@ -273,12 +275,12 @@ async def test_the_path_of_the_database_may_hold_any_character(tmp_path: Path, n
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-async def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+async def test_a_folder_in_place_of_the_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     assert "Is a directory" in await refused(SQLITE, tmp_path)
 
 
-async def test_a_marker_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+async def test_a_marker_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "revocations").symlink_to("nowhere")
     assert str(tmp_path / "revocations") in await refused(SQLITE, tmp_path)
 
@@ -292,16 +294,14 @@ async def test_a_marker_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         "postgresql://doorward:s3cret@127.0.0.1:port/doorward",
     ],
 )
-async def test_a_server_that_is_not_there_is_named_without_its_password(
+async def test_an_unreachable_server_is_reported_without_its_password(
     tmp_path: Path, url: str
 ) -> None:
     sentence = await refused(url, tmp_path)
     assert "storage: postgresql://" in sentence and "s3cret" not in sentence
 
 
-async def test_an_unknown_database_of_a_server_is_named(
-    postgresql_socket: str, tmp_path: Path
-) -> None:
+async def test_an_unknown_database_is_reported(postgresql_socket: str, tmp_path: Path) -> None:
     url = f"postgresql://doorward@/nothing_here?host={postgresql_socket}"
     assert 'database "nothing_here" does not exist' in await refused(url, tmp_path)
 

@@ -55,7 +55,7 @@ def test_a_clock_that_is_set_back_locks_nobody_out(rates: Rates, clock: FixedClo
     assert rates.count("alice", 1, 60.0, clock()).used == 1
 
 
-def test_a_restart_forgets_nothing(rates: Rates, clock: FixedClock, tmp_path: Path) -> None:
+def test_counts_survive_a_restart(rates: Rates, clock: FixedClock, tmp_path: Path) -> None:
     rates.count("alice", 1, 60.0, clock())
     rates.close()
     again = Rates(tmp_path, KEYS)

@@ -88,9 +88,7 @@ async def test_iat_is_unique_under_parallel_logins(opened: Open) -> None:
 
 
 @pytest.mark.parametrize("change", ["password", "ban", "disable", "delete"])
-async def test_a_login_that_began_before_a_change_opens_nothing_after_it(
-    store: Database, change: str
-) -> None:
+async def test_a_login_begun_before_a_change_opens_no_session(store: Database, change: str) -> None:
     user = await add(store)
     if change == "password":
         await store.users.set_password(user, NewPassword("h", "s"), must_change=False, now=NOW)

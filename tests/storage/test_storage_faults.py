@@ -170,7 +170,7 @@ async def test_a_request_that_leaves_does_not_take_the_news_from_the_others(
     assert live.is_current(NOW) and feed.reads == 1
 
 
-async def test_news_that_came_while_older_ones_were_read_are_read_as_well(
+async def test_entries_added_during_a_read_are_read(
     silent: tuple[Live, Silent],
 ) -> None:
     live, feed = silent

@@ -91,7 +91,7 @@ async def test_changes_to_a_user_are_announced_for_its_tokens(store: Database, c
     assert await store.tokens.insert_token(draft(user), 100, ADDED) is None, "it has changed since"
 
 
-async def test_two_at_once_do_not_go_beyond_the_limit(opened: Open) -> None:
+async def test_concurrent_tokens_cannot_exceed_the_limit(opened: Open) -> None:
     stores = [await opened(), await opened()]
     user = await add(stores[0])
     made = await asyncio.gather(

@@ -172,7 +172,7 @@ async def test_a_name_in_a_refusal_is_fit_for_a_terminal(store: Database) -> Non
     assert str(refused.value).isprintable() and "bob" in str(refused.value)
 
 
-async def test_edits_at_once_are_all_kept(opened: Open) -> None:
+async def test_concurrent_edits_are_all_kept(opened: Open) -> None:
     stores = [await opened(), await opened()]
     user = await add(stores[0])
 

@@ -58,7 +58,7 @@ def test_an_answer_reaches_the_client_and_the_connection_is_kept(
             assert len(got.values(b"date")) == 1
 
 
-def test_headers_of_an_answer_come_in_their_order_and_bytes(stage: Stage) -> None:
+def test_headers_of_an_answer_keep_their_order_and_bytes(stage: Stage) -> None:
     lines = b"X-B: \xff\r\nSet-Cookie: a=1\r\nX-A: 1\r\nSet-Cookie: b=2\r\nServer: old\r\n"
     with stage.playing(answering(OK.replace(b"OK\r\n", b"OK\r\n" + lines))) as act:
         assert lines in act.ask().head
@@ -295,7 +295,7 @@ def test_bodies_stream_in_both_directions(stage: Stage) -> None:
             assert client.read(1) == b"%c" % (97 + number)
 
 
-def test_a_chunk_is_passed_on_when_it_comes(stage: Stage) -> None:
+def test_a_chunk_is_forwarded_when_it_arrives(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
         wire.send(CHUNKED)

@@ -100,7 +100,7 @@ class Later:
         return self._loop.time() + self._seconds
 
 
-def test_how_long_connections_are_kept_is_a_setting(tmp_path: Path) -> None:
+def test_the_idle_time_of_connections_can_be_set(tmp_path: Path) -> None:
     settings = settings_from(
         {"routes": [{"upstream": "http://a", "pool": {"idle": "3m"}}]}, tmp_path
     )
