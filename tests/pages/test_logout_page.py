@@ -80,6 +80,28 @@ async def test_the_session_of_a_bearer_token_is_ended(
         assert await home.found(bearer) is None and await home.found(cookie) is None
 
 
+async def test_both_sessions_end_if_a_token_and_a_cookie_are_of_different_users(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    """Two users are nobody, so the token's session was not found, and stayed valid."""
+    await home.add("bob")
+    for level in (FULL, PENDING):
+        bearer, cookie = await home.opened("bob", level=level), await home.opened()
+        headers = {"authorization": f"Bearer {bearer.token}", "cookie": home.cookie(cookie)}
+        assert (await browser.post(LOGOUT, headers=headers)).status_code == 303
+        assert await home.found(bearer) is None and await home.found(cookie) is None
+
+
+async def test_a_token_s_session_ends_also_if_a_cookie_came_twice(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    bearer, one, two = await home.opened(), await home.opened(), await home.opened()
+    cookies = f"{home.cookie(one)}; {home.cookie(two)}"
+    headers = {"authorization": f"Bearer {bearer.token}", "cookie": cookies}
+    assert (await browser.post(LOGOUT, headers=headers)).status_code == 303
+    assert [await home.found(each) for each in (bearer, one, two)] == [None] * 3
+
+
 async def test_a_logout_by_bearer_token_that_failed_is_reported(
     home: House, browser: httpx.AsyncClient
 ) -> None:

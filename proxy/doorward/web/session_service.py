@@ -141,17 +141,19 @@ class SessionService:
         return await self.sessions.end(session, self.clock())
 
     async def leave(self, request: Request) -> list[Header]:
-        """Ends the request's session, whatever its carrier, and every session whose cookie it has;
-        returns the lines that expire the cookies.
+        """Ends every session of the request, whatever its carrier and whosever it is; returns the
+        lines that expire the cookies.
 
         Storage is asked, not the cache, and StorageUnavailable is raised: a logout that failed must
         not look like one that worked (CVE-2024-21492).
         """
         now = self.clock()
-        current = await self.session(request)
-        found = await self._find_presented(request, now)
-        # The copy in memory goes first: only it knows the session's cookies at applications.
-        ended = found if current is None else [current, *found]
+        # Next to another user's cookie, or to two, a token opens nothing, but is still valid.
+        uncookied = [line for line in request.headers.raw if line[0] != b"cookie"]
+        found = [await self.session(request), await self.identify.session(uncookied, now)]
+        # Copies in memory go first: only they know the sessions' cookies at applications.
+        found += await self._find_presented(request, now)
+        ended = [session for session in found if session is not None]
         for session in {session.number: session for session in ended}.values():
             await self.sessions.end(session, now)
         full = next((session for session in ended if session.level is FULL), None)
