@@ -118,9 +118,10 @@ def test_an_admin_scope_requires_an_administrator(doorward: Command) -> None:
         (["--expires", "90"], 2, "--expires: '90' is not a duration"),
         (["--expires", "0s"], 2, "--expires"),
         (["--scope", "admin"], 2, "--scope: 'admin' is not one of admin:read, admin:write"),
-        (["--route", "wiki"], 1, "route wiki"),
-        (["--method", "get"], 1, "write GET"),
-        (["--network", "here"], 1, "network here"),
+        (["--route", "wiki"], 2, "--route: 'wiki' has no path; write it as /wiki"),
+        (["--route", "/a?b"], 2, "--route: '/a?b' has a query"),
+        (["--method", "get"], 2, "--method: 'get' is not a method; write GET"),
+        (["--network", "here"], 2, "--network: 'here' is not a network"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(

@@ -65,14 +65,19 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Create a token for a program of this user, and print it once."""
+    from doorward.accounts.tokens.scopes import parse_route
+    from doorward.settings import addresses, patterns
+
     life_s = None if expires is None else _seconds(expires)
     admin = None if scope is None else _admin_scope(scope)
+    routes = _each("--route", route, parse_route)
+    methods = _each("--method", method, patterns.method)
+    networks = _each("--network", network, lambda text: str(addresses.network(text)))
 
     async def job(accounts: Accounts) -> MadeToken:
         from doorward.accounts.session import TokenScope
         from doorward.accounts.token import NewToken
 
-        routes, methods, networks = (tuple(chosen or ()) for chosen in (route, method, network))
         new = NewToken(name, TokenScope(routes, methods, networks, admin), life_s)
         owned = await accounts.users.get(user)
         return await accounts.api_tokens.add_token(owned, new, actor=owner(), now=time.time())
@@ -138,6 +143,10 @@ def revoke_all(
     username, ended = with_accounts(config, job)
     sentence = f"{format_count(ended, 'token')} of {username} ended"
     tell(sentence, {"user": username, "ended": ended}, json)
+
+
+def _each(option: str, texts: Strings, parse: Callable[[str], str]) -> tuple[str, ...]:
+    return tuple(_read(option, text, parse) for text in texts or ())
 
 
 def _seconds(text: str) -> float:

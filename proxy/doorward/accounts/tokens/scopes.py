@@ -13,6 +13,7 @@ from doorward.accounts.refusals import InvalidToken
 from doorward.accounts.session import TokenScope
 from doorward.settings import addresses, patterns
 from doorward.settings.faults import Wrong
+from doorward.settings.values import quote
 from doorward.text import is_clean
 
 MOST_ENTRIES = 32  # entries of each kind
@@ -44,6 +45,8 @@ def check_scope(scope: TokenScope) -> TokenScope:
 def parse_route(text: str) -> str:
     """A path, or host and path: `/wiki` or `wiki.example.com/public`. Raises Wrong."""
     host, slash, path = text.partition("/")
+    if not slash:
+        raise Wrong(f"{quote(text)} has no path", "write it as /wiki or wiki.example.com/public")
     return (addresses.host_pattern(host) if host else "") + patterns.route_path(slash + path)
 
 
