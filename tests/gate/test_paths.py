@@ -165,8 +165,8 @@ def test_a_route_whose_path_has_escapes_gets_its_requests() -> None:
             assert table.routes[target.route].path == route
 
 
-def test_what_opens_a_path_with_escapes_covers_all_its_readings() -> None:
-    """A token for such a path opened nothing."""
+def test_a_tokens_route_with_escapes_covers_all_readings_of_its_paths() -> None:
+    """A token for such a path was always refused."""
     for path in (b"/caf%C3%A9/x", b"/caf%c3%a9/x"):
         readings = (path, *list_readings(path))
         assert len(readings) > 1

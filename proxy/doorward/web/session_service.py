@@ -148,7 +148,7 @@ class SessionService:
         not look like one that worked (CVE-2024-21492).
         """
         now = self.clock()
-        # Next to another user's cookie, or to two, a token opens nothing, but is still valid.
+        # Next to another user's cookie, or to two, a token is refused, but still valid.
         uncookied = [line for line in request.headers.raw if line[0] != b"cookie"]
         found = [await self.session(request), await self.identify.session(uncookied, now)]
         # Copies in memory go first: only they know the sessions' cookies at applications.
