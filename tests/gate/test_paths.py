@@ -152,6 +152,19 @@ def test_a_rule_whose_path_has_escapes_applies_however_they_are_written(
         assert table.rule(target).is_deny is (path in covered.split()), path
 
 
+def test_an_expression_without_escapes_is_not_tried_with_other_spellings() -> None:
+    """Each leaves out the request as it was sent. That another spelling matches makes the request
+    ambiguous, and must not make it public."""
+    for regex, path in (("^/[^C]*$", b"/%C3%A9"), ("^/my files$", b"/my%20files")):
+        rule = {"path_regex": regex, "require": "public"}
+        found = settings_from({"routes": ROUTES, "access": {"rules": [rule]}})
+        table, request = Authorize(found.routes, found.access), accepted(path)
+        target = table.locate(request, path)
+        assert target is not None
+        assert not table.is_public(target)
+        assert table.is_ambiguous(request, target)
+
+
 def test_a_route_whose_path_has_escapes_gets_its_requests() -> None:
     """Every one was refused as ambiguous."""
     for route in ("/caf%C3%A9", "/caf%c3%a9"):

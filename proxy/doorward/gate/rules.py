@@ -12,7 +12,7 @@ from doorward.accounts.names import normalise
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.addresses import Address
-from doorward.gate.path_readings import spell
+from doorward.gate.path_readings import ESCAPE, spell, uppercase_escapes
 from doorward.settings import Rule
 from doorward.settings.faults import KeyPath
 from doorward.settings.patterns import compile_regex
@@ -52,7 +52,7 @@ def _compile_path(rule: Rule, prefix: str) -> Matches | None:
     if rule.path is not None:
         return _compare_spelt(rule.path, pattern_to_regex)
     if rule.path_regex is not None:
-        return _match_any_spelling(compile_regex(rule.path_regex).fullmatch)
+        return _compile_regex(rule.path_regex)
     if rule.preset is not None:
         return _compare_spelt(prefix.rstrip("/"), _assets_below)
     return None
@@ -70,20 +70,14 @@ def _compare_spelt(path: str, compile_path: Callable[[str], re.Pattern[bytes]]) 
     return lambda path: matches(spell(path))
 
 
-def _match_any_spelling(matches: Matches) -> Matches:
-    """The same for an expression, which says itself how it spells escapes."""
-
-    def match(path: bytes) -> object:
-        spelt = spell(path)
-        if spelt == path and b"%" not in path:
-            return matches(path)
-        return matches(path) or matches(spelt) or matches(_lower_escapes(spelt))
-
-    return match
-
-
-def _lower_escapes(path: bytes) -> bytes:
-    return re.sub(rb"%..", lambda found: found[0].lower(), path)
+def _compile_regex(pattern: str) -> Matches:
+    """The same for an expression that has escapes. Any other is compared with every reading as it
+    is: a request whose readings it tells apart is refused as ambiguous."""
+    expression = pattern.encode()
+    matches: Matches = compile_regex(uppercase_escapes(expression).decode()).fullmatch
+    if ESCAPE.search(expression) is None:
+        return matches
+    return lambda path: matches(spell(path))
 
 
 @dataclass(frozen=True, slots=True)
