@@ -207,9 +207,7 @@ def processes_of(postmaster: int) -> list[int]:
 async def test_a_hanging_postgresql_gives_503_and_not_an_invalid_session(
     tmp_path: Path, origin: Origin, tell: Tell
 ) -> None:
-    if (binaries := postgresql.binaries()) is None:
-        pytest.skip(postgresql.HOW_TO_GET_IT)
-    with postgresql.server(binaries) as socket:
+    with postgresql.server() as socket:
         url = await postgresql.fresh_database(socket, "faults")
         live = start(tmp_path, origin, storage=url)
         try:

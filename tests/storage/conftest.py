@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
 
@@ -20,6 +20,16 @@ Open = Callable[[], Awaitable[Database]]
 numbers = count()
 
 
+@asynccontextmanager
+async def opened_at(url: str, folder: Path) -> AsyncIterator[Database]:
+    """The database opened as on a separate host, with its own marker."""
+    database = await open_storage(url, folder)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
 @pytest.fixture(autouse=True)
 def rows_are_locked_in_order() -> Iterator[None]:
     with lock_order.watched():
@@ -28,9 +38,7 @@ def rows_are_locked_in_order() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgresql_socket() -> Iterator[str]:
-    if (binaries := postgresql.binaries()) is None:
-        pytest.skip(postgresql.HOW_TO_GET_IT)
-    with postgresql.server(binaries) as socket:
+    with postgresql.server() as socket:
         yield socket
 
 

@@ -14,7 +14,7 @@ from doorward.storage.connection import AsyncConnection
 from doorward.storage.database import open_storage
 from structlog.testing import capture_logs
 
-from tests.storage.conftest import numbers
+from tests.storage.conftest import numbers, opened_at
 from tests.support import postgresql
 from tests.support.people import add, all_users
 
@@ -24,9 +24,7 @@ pytestmark = pytest.mark.outside
 @pytest.fixture(scope="module")
 def former(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The folder of the socket of a server of this module's own."""
-    if (binaries := postgresql.binaries()) is None:
-        pytest.skip(postgresql.HOW_TO_GET_IT)
-    with postgresql.server(binaries) as socket:
+    with postgresql.server() as socket:
         yield socket
 
 
@@ -40,15 +38,6 @@ async def make(socket: str, name: str, folder: Path) -> str:
     url = await postgresql.fresh_database(socket, name)
     await (await open_storage(url, folder)).close()
     return url
-
-
-@asynccontextmanager
-async def opened(url: str, folder: Path) -> AsyncIterator[Database]:
-    database = await open_storage(url, folder)
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 @asynccontextmanager
@@ -85,7 +74,7 @@ async def test_after_a_failover_the_next_attempt_finds_the_new_primary(
     await make(former, name, tmp_path)
     new = await make(postgresql_socket, name, tmp_path)
     url = f"postgresql://doorward@/{name}?host={former},{postgresql_socket}"
-    async with opened(f"{url}&target_session_attrs=read-write", tmp_path) as store:
+    async with opened_at(f"{url}&target_session_attrs=read-write", tmp_path) as store:
         await add(store, "before")
         async with read_only(store, former):
             with capture_logs() as logs, pytest.raises(StorageUnavailable):
@@ -94,7 +83,7 @@ async def test_after_a_failover_the_next_attempt_finds_the_new_primary(
             assert "read-only" in logs[0]["reason"]
             await add(store, "after")
             assert [user.username for user in await all_users(store)] == ["after"]
-        async with opened(new, tmp_path) as there:
+        async with opened_at(new, tmp_path) as there:
             assert [user.username for user in await all_users(there)] == ["after"]
 
 
@@ -103,7 +92,7 @@ async def test_without_a_primary_the_database_is_unavailable(
 ) -> None:
     """And no error that Doorward does not expect."""
     url = f"{await make(former, name, tmp_path)}&target_session_attrs=read-write"
-    async with opened(url, tmp_path) as store:
+    async with opened_at(url, tmp_path) as store:
         async with read_only(store, former):
             for _ in range(2):
                 with pytest.raises(StorageUnavailable):

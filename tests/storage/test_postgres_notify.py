@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,29 +14,18 @@ from doorward.accounts.refusals import StorageUnavailable
 from doorward.app import Application
 from doorward.settings import settings_from
 from doorward.settings.key_ring import make_first
-from doorward.storage import Database
-from doorward.storage.database import open_storage
 from doorward.storage.postgres_notify import PostgresNotify
 
+from tests.storage.conftest import opened_at
 from tests.support.people import NOW, add, open_session
 from tests.support.waiting import PATIENCE_S
-
-
-@asynccontextmanager
-async def host(url: str, folder: Path) -> AsyncIterator[Database]:
-    """The database opened on a separate host, with its own marker."""
-    database = await open_storage(url, folder)
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 async def test_another_host_is_notified_only_of_changes(
     postgresql_url: str, tmp_path: Path
 ) -> None:
-    async with host(postgresql_url, tmp_path / "a") as here:
-        async with host(postgresql_url, tmp_path / "b") as there:
+    async with opened_at(postgresql_url, tmp_path / "a") as here:
+        async with opened_at(postgresql_url, tmp_path / "b") as there:
             await there.feed.heard()  # from now on it listens
             hearing = asyncio.create_task(there.feed.heard())
             session = await open_session(here, await add(here))
@@ -52,7 +39,7 @@ async def test_another_host_is_notified_only_of_changes(
 
 
 async def test_a_change_that_fails_is_not_recorded(postgresql_url: str, tmp_path: Path) -> None:
-    async with host(postgresql_url, tmp_path) as store:
+    async with opened_at(postgresql_url, tmp_path) as store:
         await store.feed.heard()
         hearing = asyncio.create_task(store.feed.heard())
         with pytest.raises(ZeroDivisionError):
@@ -67,7 +54,7 @@ async def test_a_change_that_fails_is_not_recorded(postgresql_url: str, tmp_path
 async def test_a_connection_that_is_cut_is_noticed_and_reopened(
     postgresql_url: str, tmp_path: Path
 ) -> None:
-    async with host(postgresql_url, tmp_path) as store:
+    async with opened_at(postgresql_url, tmp_path) as store:
         user = await add(store)
         await store.feed.heard()
         hearing = asyncio.create_task(store.feed.heard())
@@ -85,7 +72,7 @@ async def test_a_connection_that_is_cut_is_noticed_and_reopened(
 
 
 async def test_a_server_that_is_not_there_is_a_refusal(postgresql_url: str, tmp_path: Path) -> None:
-    async with host(postgresql_url, tmp_path) as store:
+    async with opened_at(postgresql_url, tmp_path) as store:
         notices = PostgresNotify(store.engine)
         name = urlsplit(postgresql_url).path.removeprefix("/")
         socket = postgresql_url.rpartition("host=")[2]
@@ -124,7 +111,7 @@ async def test_a_connection_that_does_not_listen_is_closed_and_another_made(tmp_
         made.append(Deaf())
         return made[-1]
 
-    async with host("sqlite", tmp_path) as store:
+    async with opened_at("sqlite", tmp_path) as store:
         store.engine.connect = connect
         notices = PostgresNotify(store.engine)
         for number in (1, 2):
@@ -135,7 +122,7 @@ async def test_a_connection_that_does_not_listen_is_closed_and_another_made(tmp_
 
 
 async def test_sqlite_sends_no_notifications(tmp_path: Path) -> None:
-    async with host("sqlite", tmp_path) as store:
+    async with opened_at("sqlite", tmp_path) as store:
         hearing = asyncio.create_task(store.feed.heard())
         session = await open_session(store, await add(store))
         await store.sessions.end(session.number, NOW, "logout")
@@ -150,7 +137,7 @@ async def test_a_session_that_another_host_ends_is_invalid_before_the_next_poll(
     values = {"storage": postgresql_url, "routes": [{"upstream": "http://127.0.0.1:9"}]}
     settings = settings_from(values | {"data_dir": str(tmp_path / "a")}, tmp_path)
     make_first(settings)  # the database has a session, for which it is not made later
-    async with host(postgresql_url, tmp_path / "b") as there:
+    async with opened_at(postgresql_url, tmp_path / "b") as there:
         session = await open_session(there, await add(there), time.time())
         async with Application(settings) as app:
             assert app._live is not None
