@@ -259,6 +259,8 @@ async def test_an_administrator_sees_all_tokens(core: Core) -> None:
         (NewToken("phone", life_s=float("nan")), "expires"),
         (NewToken("phone", TokenScope(routes=("wiki",))), "route wiki"),
         (NewToken("phone", TokenScope(routes=("/a/../b",))), "dot segment"),
+        (NewToken("phone", TokenScope(routes=("/a;b",))), "'/a;b' can also be read as '/a'"),
+        (NewToken("phone", TokenScope(routes=("a.test//b",))), "(write it as /b)"),
         (NewToken("phone", TokenScope(routes=("/.doorward/account",))), "belong to Doorward"),
         (NewToken("phone", TokenScope(methods=("get",))), "GET"),
         (NewToken("phone", TokenScope(networks=("10.0.0.1/8",))), "bits"),

@@ -10,9 +10,10 @@ from urllib.parse import unquote_to_bytes
 import pytest
 import pytest_asyncio
 from doorward.gate.authorize import Authorize, covers_path
-from doorward.gate.path_readings import BadPath, check_target, is_usual_target, list_readings
-from doorward.settings import settings_from
-from hypothesis import given
+from doorward.http1.head_tables import is_usual_target
+from doorward.path_readings import BadPath, check_target, list_readings
+from doorward.settings import InvalidSettings, list_findings, settings_from
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.corpora import corpus
@@ -124,6 +125,31 @@ def test_every_reader_of_an_accepted_path_finds_the_same_rule(
     for step in steps:
         read = READERS[step](read)
     assert AUTHORIZE.locate(request, read) == target
+
+
+@given(path=paths, key=st.sampled_from(["route", "rule"]))
+@example(path=b"//app", key="route")
+@example(path=b"/app;x", key="rule")
+@example(path=b"/%2561", key="rule")
+def test_a_place_is_found_to_be_ambiguous_if_its_own_requests_are_refused(
+    path: bytes, key: str
+) -> None:
+    routes: list[dict[str, object]] = [{"host": "other.test", "upstream": "http://127.0.0.1:9"}]
+    rules = [{"path": path.decode("latin-1")}] if key == "rule" else []
+    if key == "route":
+        routes.append({"path": path.decode("latin-1"), "upstream": "http://127.0.0.1:10"})
+    else:
+        routes.append({"upstream": "http://127.0.0.1:9"})
+    try:
+        found = settings_from({"routes": routes, "access": {"rules": rules}})
+    except InvalidSettings:
+        return
+    request = accepted((found.routes[1].path if key == "route" else path.decode()).encode())
+    table = Authorize(found.routes, found.access)
+    target = table.locate(request, request.path)
+    assert target is not None and (key == "route" or table.rule(target).place[-1] == 0)
+    is_found = any("can also be read as" in finding.message for finding in list_findings(found))
+    assert is_found is table.is_ambiguous(request, target)
 
 
 # A place with an escape in its path, requests for it, and others that it does not cover.

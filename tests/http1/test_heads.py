@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from doorward import header_names
-from doorward.gate.path_readings import BadPath, check_target, is_usual_target
 from doorward.http1 import _heads_py, head_tables, heads
-from doorward.http1.head_tables import TARGET_BYTES
+from doorward.http1.head_tables import TARGET_BYTES, is_usual_target
+from doorward.path_readings import BadPath, check_target
 from doorward.settings.environment import read_environment
 
 from tests.support.corpora import corpus

@@ -44,13 +44,14 @@ from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.client_kind import detect_client_kind
 from doorward.gate.cookies import Cookies, read_cookie
 from doorward.gate.forwarded import BadForwarded, read_forwarded
-from doorward.gate.path_readings import BadPath, is_usual_target, list_readings
 from doorward.gate.targets import LastHop, Unfit, origin_form
 from doorward.gate.tokens import read_authorization, take_api_key
 from doorward.http1 import headers as gate_headers
+from doorward.http1.head_tables import is_usual_target
 from doorward.http1.headers import BadHeaders, parse_headers, select_trailers
 from doorward.http1.turns import Turns
 from doorward.pages import languages
+from doorward.path_readings import BadPath, find_other_reading, list_readings
 from doorward.rewrite.added_headers import build_added_headers
 from doorward.rewrite.answer_headers import answer_headers
 from doorward.rewrite.form_page import PAGE_BYTES
@@ -290,6 +291,7 @@ BYTES: dict[str, tuple[Callable[[bytes], object], int]] = {
     },
     "read_forwarded": (lambda value: read_forwarded([value]), HEAD),
     "path": (lambda value: list_readings(b"/" + value), 8192),
+    "find_other_reading": (lambda value: find_other_reading(b"/" + value), 8192),
     "target": (lambda value: origin_form(value, b"GET"), 8192),
     "read_text": (read_text, HEAD),
     "is_usual_target": (lambda value: is_usual_target(b"/" + value), HEAD),

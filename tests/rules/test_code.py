@@ -50,6 +50,7 @@ ROWS = (
     ("accounts",),  # plain values, and what they need
     ("settings",),
     ("header_names",),
+    ("path_readings",),
     ("paths", "text", "policy"),
     ("bounds",),
 )

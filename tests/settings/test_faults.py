@@ -177,7 +177,7 @@ WRONG = [
     ("routes: [{upstream: []}]", "routes[0].upstream", "must not be empty"),
     ("routes: [{upstream: 'a:1'}]", "routes[0].upstream", "does not begin with http://"),
     ("routes: [{upstream: 'http://a:1/b?c'}]", "routes[0].upstream", "has a query"),
-    ("routes: [{upstream: 'http://a:1/b/../c'}]", "routes[0].upstream", "has a dot segment"),
+    ("routes: [{upstream: 'http://a:1/b/../c'}]", "routes[0].upstream", "contains a dot segment"),
     ("routes: [{upstream: 'http://a:1/b c'}]", "routes[0].upstream", "contains white space"),
     ("routes: [{upstream: ['http://a/b', 'http://c']}]", "routes[0].upstream", "different paths"),
     ("routes: [{upstream: 'http://a:1/?'}]", "routes[0].upstream", "query"),

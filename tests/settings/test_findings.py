@@ -96,6 +96,34 @@ def test_a_rule_of_a_route_that_takes_other_paths_is_found() -> None:
     assert finding.startswith("routes[0].rules[0]: never applies, because the route only has /wiki")
 
 
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [
+        ("//x", "/x"),
+        ("/a//*", "/a/*"),
+        ("/a;b", "/a"),
+        ("/%41/*", "/A/*"),
+        ("/a%2Fb", "/a/b"),
+        ("/a%5Cb", "/a/b"),
+        ("/a%3Fb", "/a"),
+        ("/%2541", "/A"),
+    ],
+)
+def test_a_path_that_can_be_read_in_two_ways_is_found(path: str, other: str) -> None:
+    message = f"never applies, because {path} can also be read as {other}; write {other}"
+    expression = "a path_regex that matches every reading"
+    assert found({"path": path}) == [f"access.rules[0].path: {message}, or {expression}"]
+    if "*" not in path:
+        assert found(routes=[{"upstream": "http://a", "path": path}]) == [
+            f"routes[0].path: {message}"
+        ]
+
+
+@pytest.mark.parametrize("path", ["/caf%C3%A9/*", "/my%20files", "/100%25", "/*/b", "/a@b,c=d"])
+def test_a_path_that_can_be_read_in_one_way_is_not_found(path: str) -> None:
+    assert found({"path": path}) == []
+
+
 def test_an_expression_that_looks_unanchored_is_found() -> None:
     assert found({"path_regex": "^/u/[0-9]+"}) == [
         "access.rules[0].path_regex: is not anchored, but a pattern always has to match the whole"

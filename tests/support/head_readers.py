@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import Any
 
 import httptools
-from doorward.gate.path_readings import is_usual_target
 from doorward.http1 import head_tables, heads
+from doorward.http1.head_tables import is_usual_target
 from doorward.http1.headers import BadHeaders, Header, ParsedHeaders, parse_headers
 from doorward.http1.response_head import ResponseHead
 from doorward.rewrite import answer_headers as answers

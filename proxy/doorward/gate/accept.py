@@ -11,10 +11,11 @@ from doorward.accounts.randomness import request_id
 from doorward.gate.addresses import Address as Address
 from doorward.gate.addresses import parse_address as parse_address
 from doorward.gate.hop import Hop, Hops, Trusted
-from doorward.gate.path_readings import BadPath, check_target, is_usual_target, list_readings
 from doorward.gate.targets import ASTERISK, Unfit, count_hop, origin_form
 from doorward.http1.arrival import Received
+from doorward.http1.head_tables import is_usual_target
 from doorward.http1.headers import ParsedHeaders, RequestHeaders, parse_headers
+from doorward.path_readings import BadPath, check_target, list_readings
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from doorward.accounts.session import TOKEN
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.tokens.api_tokens import KIND
 from doorward.gate.accept import Accepted, Address
-from doorward.gate.path_readings import spell
 from doorward.gate.rules import CompiledRule, Demand, host_matches
+from doorward.path_readings import spell
 from doorward.settings import AccessSettings, BasicSettings, Route, Rule
 
 

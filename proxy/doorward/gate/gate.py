@@ -41,11 +41,11 @@ from doorward.gate.decision import (
 from doorward.gate.front_proxies import Subrequest
 from doorward.gate.identify import NOBODY, Caller, Identify
 from doorward.gate.identity_policy import IdentityPolicy, Tell, UnfitIdentity
-from doorward.gate.path_readings import BadPath, check_target, list_readings
 from doorward.gate.route_demands import compile_demands
 from doorward.gate.same_origin import build_origin, own_origins
 from doorward.gate.tokens import TokenCarrier
 from doorward.http1.second_targets import BadTarget, ForeignTarget, read_second_targets
+from doorward.path_readings import BadPath, check_target, list_readings
 from doorward.settings import Route
 
 NOT_FOUND = 404

@@ -12,7 +12,7 @@ from doorward.accounts.names import normalise
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.addresses import Address
-from doorward.gate.path_readings import ESCAPE, spell, uppercase_escapes
+from doorward.path_readings import ESCAPE, spell, uppercase_escapes
 from doorward.settings import Rule
 from doorward.settings.faults import KeyPath
 from doorward.settings.patterns import compile_regex

@@ -22,10 +22,10 @@ from doorward.bounds import make_room
 from doorward.gate.accept import Accepted
 from doorward.gate.addresses import parse_address
 from doorward.gate.authorize import covers_path
-from doorward.gate.path_readings import list_readings
 from doorward.gate.rules import host_matches
 from doorward.http1.headers import Header
 from doorward.http1.second_targets import read_second_targets
+from doorward.path_readings import list_readings
 
 _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
 _BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)  # RFC 7617 2

@@ -18,17 +18,25 @@ TOKEN_BYTES = bytes(byte for byte in range(256) if TOKEN.fullmatch(bytes((byte,)
 # RFC 9110 5.5 with obs-text. Lines that end with a tab or space are left to llhttp, which keeps
 # that space.
 VALUE_BYTES = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
-# The bytes that `gate/path_readings.check_target` accepts; a test compares the two.
+# The bytes that `path_readings.check_target` accepts; a test compares the two.
 TARGET_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)
 # How a segment of a usual target begins, and what it contains. Such a target can be read in one way
 # only: it has no empty segment, escape or parameter, no segment that begins with a dot, and may end
-# with any valid query. `gate/path_readings.py` lists the readings of other targets.
+# with any valid query. `path_readings.py` lists the readings of other targets.
 SEGMENT_START_BYTES = string.ascii_letters.encode() + string.digits.encode() + b"-_~"
 SEGMENT_BYTES = SEGMENT_START_BYTES + b".!$&'()*+,=:@"
 _SEGMENT = b"[%b][%b]*" % (re.escape(SEGMENT_START_BYTES), re.escape(SEGMENT_BYTES))
 USUAL_TARGET = re.compile(
     rb"/(?:%b/)*(?:%b)?(?:\?[%b]*)?" % (_SEGMENT, _SEGMENT, re.escape(TARGET_BYTES)), re.ASCII
 )
+
+
+def is_usual_target(target: bytes) -> bool:
+    """Whether a target contains only valid bytes and a path with one reading. False does not mean
+    the opposite: the separate checks decide. They take three times as long."""
+    return USUAL_TARGET.fullmatch(target) is not None
+
+
 # llhttp gets other methods under the name of one that it knows (see `server/request_parser.py`).
 METHODS = KNOWN - NEVER
 

@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import combinations
 from typing import TypeVar
 
+from doorward.path_readings import find_other_reading
 from doorward.settings.addresses import Network
 from doorward.settings.faults import Fault, KeyPath, Wrong, format_path
 from doorward.settings.models import Settings
@@ -70,6 +71,23 @@ def misplaced_rules(settings: Settings) -> Found:
                 yield ("routes", number, "rules", at), Wrong(message, "write the full path")
 
 
+def ambiguous_paths(settings: Settings) -> Found:
+    """A route or rule for such a path lacks its other readings, so its requests are refused."""
+    for number, route in enumerate(settings.routes):
+        if other := find_other_reading(route.path.encode()):
+            yield ("routes", number, "path"), _ambiguous(route.path, other, "write {}")
+    for place, rule in _all_rules(settings):
+        if rule.path is not None and (other := find_other_reading(rule.path.encode())):
+            hint = "write {}, or a path_regex that matches every reading"
+            yield (*place, "path"), _ambiguous(rule.path, other, hint)
+
+
+def _ambiguous(path: str, other: bytes, hint: str) -> Wrong:
+    read = other.decode()
+    message = f"never applies, because {path} can also be read as {read}"
+    return Wrong(message, hint.format(read))
+
+
 def weakened_rules(settings: Settings) -> Found:
     """An exception from a wider rule is intended; an overlap of two rules is not."""
     for rules in _lists(settings):
@@ -115,6 +133,7 @@ def wide_trust(settings: Settings) -> Found:
 _FINDERS = (
     shadowed_rules,
     misplaced_rules,
+    ambiguous_paths,
     weakened_rules,
     loose_expressions,
     public_writes,

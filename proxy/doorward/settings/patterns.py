@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from typing import Any
 from urllib.parse import quote as percent_encode
-from urllib.parse import unquote
 
 from doorward import paths
+from doorward.path_readings import BadPath, list_readings
 from doorward.settings.faults import Wrong
 from doorward.settings.values import is_on, quote, text
 
@@ -49,8 +49,11 @@ def _path(value: object) -> str:
         raise Wrong(f"{quote(found)} has a query or a fragment", "only the path is compared")
     if not _RAW.fullmatch(found):
         raise Wrong(f"{quote(found)} is not a path in the form that clients send", _encoded(found))
-    if any(unquote(part) in {".", ".."} for part in found.split("/")):
-        raise Wrong(f"{quote(found)} has a dot segment", "requests with such a path are refused")
+    try:
+        list_readings(found.encode())
+    except BadPath as reason:
+        message = f"requests for {quote(found)} are refused: {reason}"
+        raise Wrong(message, "write another path") from None
     if found.startswith(paths.PREFIX):
         raise Wrong(f"{paths.PREFIX} and everything below belong to Doorward", "leave it out")
     return found

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from doorward.accounts.names import display
 from doorward.accounts.refusals import InvalidToken
 from doorward.accounts.session import TokenScope
+from doorward.path_readings import find_other_reading
 from doorward.settings import addresses, patterns
 from doorward.settings.faults import Wrong
 from doorward.settings.values import quote
@@ -47,7 +48,11 @@ def parse_route(text: str) -> str:
     host, slash, path = text.partition("/")
     if not slash:
         raise Wrong(f"{quote(text)} has no path", "write it as /wiki or wiki.example.com/public")
-    return (addresses.host_pattern(host) if host else "") + patterns.route_path(slash + path)
+    found = patterns.route_path(slash + path)
+    if other := find_other_reading(found.encode()):
+        message = f"{quote(found)} can also be read as {quote(other.decode())}"
+        raise Wrong(message, f"write it as {other.decode()}")
+    return (addresses.host_pattern(host) if host else "") + found
 
 
 def _each(kind: str, entries: Sequence[str], read: Callable[[str], str]) -> tuple[str, ...]:

@@ -1,12 +1,11 @@
 """The ways in which servers may read one path, and paths that are always refused.
 
-Knows only the bytes of a target; must not know rules, routes or users.
+Knows only the bytes of a target; must not know rules, routes or users. The settings find paths here
+that are of no use, by the function with which the gate reads those of requests.
 """
 
 import re
 from urllib.parse import unquote_to_bytes
-
-from doorward.http1.head_tables import USUAL_TARGET
 
 
 class BadPath(Exception):
@@ -48,12 +47,6 @@ def uppercase_escapes(text: bytes) -> bytes:
     return ESCAPE.sub(lambda found: found[0].upper(), text)
 
 
-def is_usual_target(target: bytes) -> bool:
-    """Whether a target contains only valid bytes and a path with one reading. False does not mean
-    the opposite: the separate checks decide. They take three times as long."""
-    return USUAL_TARGET.fullmatch(target) is not None
-
-
 def check_target(target: bytes) -> None:
     """Raise BadPath for raw bytes that no request target may contain."""
     if _RAW_BAD.search(target):
@@ -76,6 +69,17 @@ def list_readings(path: bytes) -> frozenset[bytes]:
     for reading in seen:
         _refuse_hidden(reading)
     return frozenset(seen - {path})
+
+
+def find_other_reading(path: bytes) -> bytes | None:
+    """Another path, as some servers read this one; None if there is none. A route or rule for a
+    path that has one is never used: it lacks the other reading, so its requests are refused.
+
+    Raises BadPath, as `list_readings` does.
+    """
+    others = {spell(reading) for reading in list_readings(path)} - {spell(path)}
+    # The shortest is decoded most often; `\\` as `/` does not shorten it.
+    return min(others, key=lambda other: (len(other), other.count(b"\\"), other), default=None)
 
 
 def _all_readings(path: bytes) -> set[bytes]:
