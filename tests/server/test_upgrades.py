@@ -224,6 +224,39 @@ def test_a_request_with_a_body_is_no_upgrade_and_its_body_no_request(
         assert [values_of(head, b"upgrade") for head in act.origin.heads] == [[], []]
 
 
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize(
+    ("version", "options", "framing", "body"),
+    [
+        (b"HTTP/1.1", "Upgrade, close", "Content-Length: 5", b"GET /"),
+        (b"HTTP/1.1", "Upgrade, close", "Transfer-Encoding: chunked", b"5\r\nGET /\r\n0\r\n\r\n"),
+        (b"HTTP/1.0", "Upgrade", "Content-Length: 5", b"GET /"),
+    ],
+)
+def test_the_body_of_a_last_request_is_read_although_it_offers_an_upgrade(
+    stage: Stage, version: bytes, options: str, framing: str, body: bytes, split: bool
+) -> None:
+    """As clients that offer h2c send it through a proxy that speaks HTTP/1.0. What follows the last
+    request of a connection is ignored (RFC 9112 9.6)."""
+    bodies: list[bytes] = []
+
+    def script(wire: Wire) -> None:
+        head = wire.head()
+        bodies.append(unchunked(head, read_body(wire, head)))
+        wire.send(OK)
+
+    with stage.playing(script) as act, act.client() as client:
+        lines = (f"Connection: {options}", "Upgrade: h2c", framing)
+        request = act.request(*lines, method="POST", body=body).replace(b"HTTP/1.1", version)
+        both = request + act.request(path="/behind")
+        for piece in [both[i : i + 1] for i in range(len(both))] if split else [both]:
+            client.send(piece)
+        assert client.answer().body == b"ok"
+        assert bodies == [b"GET /"]
+        assert len(act.origin.heads) == 1
+        assert client.rest() == b""
+
+
 # Back-pressure
 
 

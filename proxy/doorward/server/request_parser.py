@@ -275,9 +275,14 @@ class RequestParser:
         return b""
 
     def _reread(self) -> None:
-        """Feed llhttp the framing again, without Upgrade, so that it reads the body as one."""
+        """Feed the framing to llhttp again, without Upgrade, so that it reads the body as one.
+
+        It is a new one: after the head of a last request, the old one ignores everything."""
+        del self._llhttp
         self._rereading = True
         framing = [line for line in self._headers if line[0] in FRAMING]
+        if not cast(Exchange, self.last).keep_alive:
+            framing.append((b"connection", b"close"))
         lines = b"".join(b"%b: %b\r\n" % line for line in framing)
         self._parse(b"PUT / HTTP/1.1\r\n%b\r\n" % lines)
 
