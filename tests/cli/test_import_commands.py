@@ -192,6 +192,21 @@ def test_an_invalid_file_is_reported_and_nothing_is_imported(
     assert list(doorward.users()) == ["Admin"]
 
 
+@pytest.mark.parametrize(
+    ("format", "text"),
+    [
+        ("htpasswd", ""),
+        ("htpasswd", "# none yet\n\n"),
+        ("tinyauth", "\n"),
+        ("authelia", ""),
+        ("authelia", "users: {}"),
+    ],
+)
+def test_a_file_without_users_is_reported(doorward: Command, format: str, text: str) -> None:
+    said = doorward("user", "import", format, "-", stdin=text, status=1)
+    assert "no users" in said
+
+
 def test_an_unknown_format_or_missing_file_is_reported(doorward: Command) -> None:
     assert "htpasswd, authelia, tinyauth" in doorward("user", "import", "ldif", "x", status=2)
     assert "No such file" in doorward("user", "import", "htpasswd", "/nowhere/x", status=1)

@@ -73,9 +73,12 @@ def _read(format: str, file: Path) -> Sequence[Row]:
     from doorward.directories.formats import FormatFault
 
     try:
-        return _reader(format)(_text(file))
+        rows = _reader(format)(_text(file))
     except FormatFault as fault:
         leave(f"{file}: {fault}", REFUSED)
+    if not rows:  # such as the output of a command that failed
+        leave(f"{file}: This file contains no users.", REFUSED)
+    return rows
 
 
 def _reader(format: str) -> Callable[[str], Sequence[Row]]:
