@@ -65,6 +65,19 @@ async def test_the_application_is_asked_as_its_user_would_ask(
     assert (await front.get("/", front.cookie(opened))).status == 401
 
 
+@pytest.mark.parametrize("name", ["alice", "bob"])
+async def test_the_application_is_asked_for_each_session_that_ends(
+    fronts: Build, origin: Origin, name: str
+) -> None:
+    """It was only asked for one, so the other user stayed logged in there."""
+    front = await fronts(routes=[{"upstream": origin.url, "logout": LOGOUT}])
+    cookie, bearer = await front.opened("alice"), await front.opened(name)
+    authorization = b"authorization", b"Bearer " + bearer.token.encode()
+    assert (await leave(front, front.cookie(cookie), authorization)).status == 303
+    asked = [values_of(head, b"remote-user") for head in origin.heads]
+    assert sorted(asked) == [[b"alice"], [name.encode()]]
+
+
 @pytest.mark.parametrize("port", ["", ":8080"])
 @pytest.mark.parametrize("host", ["[2001:db8::1]", "192.0.2.9", "wiki.test"])
 async def test_the_host_of_a_route_may_be_an_address(

@@ -6,7 +6,7 @@ application. A logout never fails because of it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
 from starlette.requests import Request
@@ -42,20 +42,22 @@ class ApplicationLogouts:
         self._cookie_domain = settings.sessions.cookie.domain
         self.call: CallLogout | None = None
 
-    async def end(self, request: Request, session: Session | None) -> list[Header]:
-        """The lines that expire the applications' cookies, after each was asked to end its session.
-        A session that still needed its second factor never reached an application."""
+    async def end(self, request: Request, *sessions: Session) -> list[Header]:
+        """The lines that expire the applications' cookies, after each was asked to end its session
+        for each of these. One that still needed its second factor never reached an application."""
         client = get_client(request)
         here = [each for each in self._routes if _serves(each[0], client)]
-        if session is not None and session.level is FULL:
-            await self._call_all(here, request, session)
+        await self._call_all(here, request, [one for one in sessions if one.level is FULL])
         lines: dict[bytes, None] = {}
         for route, logout in here:
             lines |= dict.fromkeys(self._expire(route, logout, client))
         return [(b"set-cookie", line) for line in lines]
 
     async def _call_all(
-        self, here: Iterable[tuple[Route, AppLogout]], request: Request, session: Session
+        self,
+        here: Iterable[tuple[Route, AppLogout]],
+        request: Request,
+        sessions: Sequence[Session],
     ) -> None:
         call = self.call
         if call is None:
@@ -64,6 +66,7 @@ class ApplicationLogouts:
             self._call_one(call, route, logout, request, session)
             for route, logout in here
             if logout.url is not None
+            for session in sessions
         ]
         await asyncio.gather(*calls)
 

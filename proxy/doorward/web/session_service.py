@@ -151,13 +151,15 @@ class SessionService:
         # Next to another user's cookie, or to two, a token is refused, but still valid.
         uncookied = [line for line in request.headers.raw if line[0] != b"cookie"]
         found = [await self.session(request), await self.identify.session(uncookied, now)]
-        # Copies in memory go first: only they know the sessions' cookies at applications.
         found += await self._find_presented(request, now)
-        ended = [session for session in found if session is not None]
-        for session in {session.number: session for session in ended}.values():
+        ended: dict[int, Session] = {}
+        for session in found:
+            if session is not None:
+                # Copies in memory go first: only they know the sessions' cookies at applications.
+                ended.setdefault(session.number, session)
+        for session in ended.values():
             await self.sessions.end(session, now)
-        full = next((session for session in ended if session.level is FULL), None)
-        others = await self.applications.end(request, full)
+        others = await self.applications.end(request, *ended.values())
         lines = [*self.cookie.expire_lines(request), *others]
         if self.handover is not None and self.handover.takes(get_host(request)):
             lines.append(self.handover.expire_line())
