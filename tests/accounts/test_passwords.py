@@ -27,21 +27,26 @@ CHEAP = argon2.PasswordHasher(1, 8, 1)
 
 
 class Counting(Passwords):
-    """Counts the hashes that are created or verified."""
+    """Counts the hashes that are created or verified, and notes the cost of each."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
+        self.costs: list[str] = []
         real = self._hasher
         counting = self
 
         class Hasher:
             def hash(self, text: str) -> str:
                 counting.count += 1
-                return real.hash(text)
+                made = real.hash(text)
+                counting.costs.append(made.split("$")[3])
+                return made
 
             def verify(self, stored: str, text: bytes) -> bool:
-                counting.count += stored.startswith("$argon2id$v=19$m=")
+                if stored.startswith("$argon2id$v=19$m="):
+                    counting.count += 1
+                    counting.costs.append(stored.split("$")[3])
                 return real.verify(stored, text)
 
             check_needs_rehash = staticmethod(real.check_needs_rehash)
@@ -229,13 +234,55 @@ async def test_a_digest_costs_as_much_as_a_password(over: str) -> None:
     """CVE-2026-77582: the time of an answer must reveal nothing."""
     counting = Counting()
     digest = PasswordDigest(sha256_hex("correct horse"))
-    stored = argon2.PasswordHasher(2, 19 * 1024, 1).hash(
-        digest.hex if over == "digest" else "correct horse"
+    hasher = argon2.PasswordHasher(
+        passwords_module.TIME_COST, passwords_module.MEMORY_KIB, passwords_module.LANES
     )
+    stored = hasher.hash(digest.hex if over == "digest" else "correct horse")
     verdict = await counting.verify(stored, FILE, digest)
     assert verdict.ok == (over == "digest")
     if not verdict.ok:
         assert counting.count == HASHES_PER_FAILURE
+    counting.close()
+
+
+@pytest.mark.parametrize("wrong", ["wrong", NFD, PasswordDigest("0" * 64)])
+async def test_every_failure_costs_the_same_whatever_hashes_in_files_cost(
+    wrong: str | PasswordDigest,
+) -> None:
+    """CVE-2026-77582: a user of the configuration file was recognizable by a hash that took more or
+    less time than Doorward's own."""
+    counting = Counting()
+    others = [argon2.PasswordHasher(*cost).hash("x") for cost in ((1, 16, 1), (2, 16, 1))]
+    ours = (await counting.new("correct horse")).hash
+    counting.expect([(FILE, stored) for stored in (*others, ours)])
+    spent = []
+    for stored, scheme in (*((one, FILE) for one in others), (ours, FILE), (ours, OURS)):
+        counting.costs.clear()
+        assert not (await counting.verify(stored, scheme, wrong)).ok
+        spent.append(sorted(counting.costs))
+    counting.costs.clear()
+    await counting.waste(wrong)
+    spent.append(sorted(counting.costs))
+    assert all(each == spent[0] for each in spent), spent
+    assert len(set(spent[0])) == 3
+    for right in ("x", PasswordDigest(sha256_hex("correct horse"))):  # disabled, for instance
+        stored = others[0] if right == "x" else ours
+        counting.costs.clear()
+        verdict = await counting.verify(stored, FILE, right)
+        assert verdict.ok
+        await counting.waste(right, verdict)
+        refused = sorted(counting.costs)
+        counting.costs.clear()
+        await counting.waste(right)
+        assert refused == sorted(counting.costs)
+    counting.close()
+
+
+async def test_a_hash_in_a_file_that_takes_too_long_does_not_delay_other_logins() -> None:
+    counting = Counting()
+    counting.expect([(FILE, "$argon2id$v=19$m=99999999,t=99,p=1$" + "x" * 22 + "$" + "x" * 43)])
+    await counting.waste()
+    assert counting.count == HASHES_PER_FAILURE
     counting.close()
 
 

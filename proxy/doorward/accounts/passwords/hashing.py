@@ -22,7 +22,7 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from doorward.accounts.passwords import imported
 from doorward.accounts.passwords.strength import LEAST, compute_score
-from doorward.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
+from doorward.accounts.refusals import InvalidCredentials, InvalidHash, Overloaded, WeakPassword
 from doorward.accounts.user import NewPassword
 
 # OWASP's argon2id parameters at t=2. The library's default, t=3, 64 MiB and four lanes, suits a
@@ -62,8 +62,8 @@ Sleep = Callable[[float], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class PasswordVerdict:
-    """`rehash` replaces a stored hash in an outdated format. `hashes` is how many hashes were
-    computed; for an imported hash, `tries` is how many of the scheme `spent`."""
+    """`rehash` replaces a stored hash in an outdated format. `hashes` is how many hashes of
+    Doorward's cost were computed; for another hash, `tries` is how many of the kind `spent`."""
 
     ok: bool
     rehash: str | None = field(default=None, repr=False)
@@ -141,15 +141,33 @@ class Passwords:
         self._sleep = sleep
         self._timer = timer
         self._failure_s = UNMEASURED_S
-        self._imported: dict[str, str] = {}  # scheme → a hash of it, while any user has one
+        self._own_cost = f"argon2 m={MEMORY_KIB},t={TIME_COST},p={LANES}"
+        self._kinds: dict[str, str] = {}  # kind → a hash of it, if any user had one
 
     def expect(self, stored: Iterable[tuple[str, str]]) -> None:
-        """Add the schemes of imported hashes in use, each with one hash. Failures cost one hash of
-        each scheme too; otherwise the time of the answer would reveal which users were imported and
-        have not logged in since."""
+        """Add the kinds of hashes in use, from their schemes and hashes. Failures cost the hashes
+        of each kind too; otherwise the time of the answer would reveal which users were imported
+        and have not logged in since, or have a hash of another cost in a file."""
         for scheme, one in stored:
-            if scheme not in (OURS, FILE):
-                self._imported.setdefault(scheme, one)
+            self._expect(scheme, one)
+
+    def _expect(self, scheme: str, stored: str) -> str | None:
+        """Also returns the kind."""
+        kind = self._find_kind(scheme, stored)
+        if kind is not None:
+            self._kinds.setdefault(kind, stored)
+        return kind
+
+    def _find_kind(self, scheme: str, stored: str) -> str | None:
+        """What determines the time that a hash takes. None if that is the time of Doorward's own,
+        or if it is refused because it would take too long."""
+        if not self.takes_digests(scheme):
+            return scheme
+        try:
+            cost = imported.get_scheme(stored)
+        except InvalidHash:
+            return None
+        return None if cost == self._own_cost else f"{FILE} {cost}"
 
     async def new(
         self,
@@ -260,18 +278,22 @@ class Passwords:
     def _verify(self, stored: str, scheme: str, password: Password, renew: bool) -> PasswordVerdict:
         if not self.takes_digests(scheme):
             return self._verify_imported(stored, scheme, password, renew)
-        hashes = 0
+        kind = self._expect(scheme, stored)
+        tries = 0
         for form in _forms(scheme, password):
-            hashes += 1
+            tries += 1
             if self._matches(stored, form):
                 rehash = self._renew(stored, scheme, form) if renew else None
-                return PasswordVerdict(True, rehash, hashes + (rehash is not None))
-        return self._fail(password, PasswordVerdict(False, hashes=hashes))
+                own = (tries if kind is None else 0) + (rehash is not None)
+                return PasswordVerdict(True, rehash, own, kind, 0 if kind is None else tries)
+        if kind is None:
+            return self._fail(password, PasswordVerdict(False, hashes=tries))
+        return self._fail(password, PasswordVerdict(False, spent=kind, tries=tries))
 
     def _verify_imported(
         self, stored: str, scheme: str, password: Password, renew: bool
     ) -> PasswordVerdict:
-        self.expect([(scheme, stored)])
+        self._expect(scheme, stored)
         tries = 0
         for reading in list_forms(password):
             if isinstance(reading, PasswordDigest):  # no hash was computed
@@ -303,13 +325,20 @@ class Passwords:
 
         Hashes the password that was sent: other programs' hashes take longer for a longer password,
         and the difference would reveal which user has which kind of hash."""
-        tried = list_forms(password)
-        hashes = HASHES_PER_FAILURE * len(tried)
+        hashes = HASHES_PER_FAILURE * len(list_forms(password))
         self._waste(hashes - spent.hashes)
-        for scheme, stored in list(self._imported.items()):
-            for reading in tried[spent.tries if scheme == spent.spent else 0 :]:
-                imported.matches(stored, scheme, _text(reading))
-        return PasswordVerdict(False, hashes=hashes, spent=spent.spent, tries=len(tried))
+        for kind, stored in list(self._kinds.items()):
+            self._waste_kind(kind, stored, password, spent.tries if kind == spent.spent else 0)
+        return PasswordVerdict(False, hashes=hashes, spent=spent.spent, tries=hashes)
+
+    def _waste_kind(self, kind: str, stored: str, password: Password, tries: int) -> None:
+        if kind.startswith(FILE):
+            forms = list(_forms(FILE, password))
+            for form in forms[tries:]:
+                self._matches(stored, form)
+            return
+        for reading in list_forms(password)[tries:]:
+            imported.matches(stored, kind, _text(reading))
 
     def _waste(self, hashes: int) -> None:
         for _ in range(hashes):
