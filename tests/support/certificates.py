@@ -13,6 +13,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -46,6 +58,7 @@ def _built(
     issuer_key: ec.EllipticCurvePrivateKey,
     names: tuple[str, ...] = (),
 ) -> x509.Certificate:
+    """A certificate with what Python 3.13 and later ask of one (`ssl.VERIFY_X509_STRICT`)."""
     now = datetime.datetime.now(datetime.UTC)
     subject, issued_by = (
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in (name, issuer)
@@ -56,8 +69,12 @@ def _built(
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
     )
-    if names:
-        builder = builder.add_extension(_names(names), critical=False)
+    for extension in (
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+        _names(names) if names else _SIGNS_CERTIFICATES,
+    ):
+        builder = builder.add_extension(extension, critical=False)
     return builder.sign(issuer_key, hashes.SHA256())
 
 

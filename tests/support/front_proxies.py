@@ -237,6 +237,8 @@ def running(
             assert child.poll() is None, log.read_text()[-4000:]
             try:
                 return ask().status == 200
+            except ssl.SSLCertVerificationError:
+                raise  # waiting does not help
             except OSError:
                 return False
 
