@@ -50,16 +50,17 @@ def check(
 def _checked(config: ConfigOption) -> tuple[Settings, list[str]]:
     """The settings, and warnings about their environment. Raises InvalidSettings."""
     import os
+    from functools import partial
 
     from doorward.server.listeners import find_unusable
     from doorward.settings import load_settings, run_checks
     from doorward.start.preflight import check_files, check_lost_key
 
-    unknown: list[str | None] = []
+    warnings: list[str] = []
     settings = load_settings(config, os.environ)
     with no_log():
-        run_checks((check_files, lambda given: unknown.append(check_lost_key(given))), settings)
-    return settings, [*settings.warnings, *find_unusable(settings), *filter(None, unknown)]
+        run_checks((check_files, partial(check_lost_key, warn=warnings.append)), settings)
+    return settings, [*settings.warnings, *find_unusable(settings), *warnings]
 
 
 def _refuse(error: InvalidSettings, as_json: bool) -> None:

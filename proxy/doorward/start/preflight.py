@@ -47,14 +47,14 @@ def _checks() -> tuple[Callable[[Settings], object], ...]:
     )
 
 
-def check_lost_key(settings: Settings) -> str | None:
-    """Check that a start would not find its first key missing while the database needs it. Returns
-    why that cannot be known from here, or None. Raises InvalidSettings."""
+def check_lost_key(settings: Settings, warn: Callable[[str], object]) -> None:
+    """Check that a start would not find its first key missing while the database needs it. `warn`
+    is called with the reason if that cannot be known from here. Raises InvalidSettings."""
     from doorward.settings import InvalidSettings
     from doorward.settings.key_ring import lacks_first
 
     if not lacks_first(settings):
-        return None  # importing storage is slow
+        return  # importing storage is slow
     import asyncio
 
     from doorward.storage import StorageFault
@@ -63,10 +63,10 @@ def check_lost_key(settings: Settings) -> str | None:
     try:
         fault = asyncio.run(find_lost(settings, time.time()))
     except StorageFault as reason:
-        return str(reason)
+        warn(str(reason))
+        return
     if fault is not None:
         raise InvalidSettings([fault])
-    return None
 
 
 def _database(settings: Settings) -> None:
