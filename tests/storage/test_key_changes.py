@@ -7,6 +7,7 @@ import base64
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from doorward.settings import InvalidSettings, Settings, load_settings, settings
 from doorward.settings.key_ring import find_first, make_first
 from doorward.storage import StorageFault, tables
 from doorward.storage.audit_log import AuditLogRows
+from doorward.storage.database import DATABASE_FILE
 from doorward.wiring import key_changes
 from doorward.wiring.accounts import Accounts, build_accounts, renew_secrets
 from doorward.wiring.key_changes import (
@@ -334,6 +336,20 @@ async def test_a_lost_key_is_found_beside_postgresql(
     gone = settings.model_copy(update={"storage": f"postgresql://doorward@/x?host={tmp_path}"})
     with pytest.raises(StorageFault, match="it is not known whether the database"):
         await find_lost(gone, clock())
+
+
+async def test_a_lost_key_is_not_known_beside_tables_of_an_older_release(
+    settings: Settings,
+) -> None:
+    """`config check` said nothing about what the start after it then refused."""
+    async with build_accounts(settings, FixedClock()):
+        pass
+    with closing(sqlite3.connect(settings.data_dir / DATABASE_FILE)) as database:
+        database.execute("UPDATE alembic_version SET version_num = '0007'")
+        database.commit()
+    find_first(settings).unlink()
+    with pytest.raises(StorageFault, match=r"is not known .* older release; `doorward serve` migr"):
+        await find_lost(settings, FixedClock()())
 
 
 async def test_a_key_created_by_another_process_is_used(

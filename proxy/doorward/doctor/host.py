@@ -19,7 +19,7 @@ from doorward.settings.key_ring import check_ring
 from doorward.settings.keys import check_data_dir
 from doorward.storage.database import DATABASE_FILE, SQLITE
 from doorward.storage.fault import StorageFault
-from doorward.storage.inspection import inspect_sqlite
+from doorward.storage.inspection import find_unusable, inspect_sqlite
 from doorward.wiring.keys import find_lost
 
 # A migration copies tables, and SQLite's write-ahead log grows with each large transaction.
@@ -44,7 +44,8 @@ async def _find_lost_key(settings: Settings, now: float) -> list[Finding]:
     try:
         fault = await find_lost(settings, now)
     except StorageFault as reason:
-        if settings.storage == SQLITE:
+        is_sqlite = settings.storage == SQLITE
+        if is_sqlite and any(find_unusable(settings.data_dir, is_sqlite=True)):
             return []  # a finding of check_database
         return [Finding(str(reason), "correct that, then run this again")]
     return [] if fault is None else [_describe(fault, "restore the file")]

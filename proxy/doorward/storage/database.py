@@ -22,7 +22,7 @@ from doorward.storage.key_uses import KeyUseRows
 from doorward.storage.listings import ListingRows
 from doorward.storage.marker import Marker
 from doorward.storage.postgres_notify import PostgresNotify
-from doorward.storage.schema import is_current, migrate
+from doorward.storage.schema import has_tables, migrate
 from doorward.storage.sessions import SessionRows
 from doorward.storage.tokens import TokenRows
 from doorward.storage.users import UserRows
@@ -105,7 +105,7 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
 @asynccontextmanager
 async def open_key_uses(settings: Settings) -> AsyncIterator[KeyUseRows | None]:
     """Read what needs the keys, without creating or changing anything. None: there is no database
-    yet, or a start would migrate its tables first. Raises StorageFault."""
+    yet. Raises StorageFault, also if a start would migrate the tables first."""
     path = settings.data_dir / DATABASE_FILE
     is_sqlite = settings.storage == SQLITE
     if is_sqlite and not path.exists():
@@ -113,8 +113,8 @@ async def open_key_uses(settings: Settings) -> AsyncIterator[KeyUseRows | None]:
         return
     engine = sqlite_reader(path) if is_sqlite else postgresql_engine(settings.storage)
     try:
-        current = await is_current(engine, _name(settings.storage, path))
-        yield KeyUseRows(engine) if current else None
+        is_there = await has_tables(engine, _name(settings.storage, path))
+        yield KeyUseRows(engine) if is_there else None
     finally:
         await engine.close()
 

@@ -52,11 +52,16 @@ def _reported(engine: Engine, where: str) -> Iterator[None]:
         raise StorageFault(sentence) from error.__cause__
 
 
-async def is_current(engine: Engine, where: str) -> bool:
-    """Whether there are tables, and `migrate` would not change them. Raises StorageFault."""
+async def has_tables(engine: Engine, where: str) -> bool:
+    """Whether there are tables, of this release. Raises StorageFault, also if `migrate` would
+    change them."""
     with _reported(engine, where):
         async with engine.reading() as connection:
-            return await _version(connection, where) == HEAD
+            found = await _version(connection, where)
+    if found not in (None, HEAD):
+        message = f"storage: {where} has the tables of an older release"
+        raise StorageFault(f"{message}; `doorward serve` migrates them, then looks")
+    return found is not None
 
 
 async def _raise(engine: Engine, where: str) -> str | None:
