@@ -409,6 +409,19 @@ async def test_unlocking_forgets_attempts_before_they_lock(desk: Desk) -> None:
     assert [await desk.wrong() for _ in range(5)] == ["judged"] * 5
 
 
+@pytest.mark.parametrize("typed", ["alice", "ALICE", "alice@example.com"])
+async def test_unlocking_covers_a_name_that_was_tried_before_it_was_the_users(
+    store: Database, typed: str
+) -> None:
+    desk = Desk(regulation(store))
+    for _ in range(5):
+        await desk.wrong(typed)
+        await desk.wrong("bob", AWAY)
+    user = await add(store, "Alice", "alice@example.com")
+    assert await desk.regulation.unlock(user, NOW, actor=OWNER) == 1
+    assert [await desk.wrong(typed), await desk.wrong("bob", AWAY)] == ["judged", "user"]
+
+
 async def test_unlocking_a_user_does_not_unlock_the_network(desk: Desk) -> None:
     assert desk.user is not None
     for number in range(50):

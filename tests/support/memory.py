@@ -430,8 +430,19 @@ class MemoryAttempts:
     async def locks(self, now: float) -> Sequence[Lock]:
         return [Lock("user", key, None, end) for key, (end, _) in self.ends.items() if end > now]
 
-    async def lift(self, *, user: int | None, networks: Sequence[str], event: Event) -> int:
-        of = {b.key for _, b, _ in self.rows if (b.user == user and user) or b.key in networks}
+    async def lift(
+        self,
+        *,
+        user: int | None = None,
+        endings: Sequence[str] = (),
+        networks: Sequence[str] = (),
+        event: Event,
+    ) -> int:
+        of = {
+            b.key
+            for _, b, _ in self.rows
+            if (b.user == user and user) or b.key in networks or b.key.endswith(tuple(endings))
+        }
         lifted = {k.partition(" ")[0] for k in of if self.ends.get(k, (0.0, ""))[0] > event.at}
         await self.give_back("", list(of))
         self.audit_log.keep(event)

@@ -114,9 +114,18 @@ class AttemptRows:
         await self._audit_log.tell(records)
         return len(records)
 
-    async def lift(self, *, user: int | None, networks: Sequence[str], event: Event) -> int:
+    async def lift(
+        self,
+        *,
+        user: int | None = None,
+        endings: Sequence[str] = (),
+        networks: Sequence[str] = (),
+        event: Event,
+    ) -> int:
         c = budgets.c
-        chosen = c.user_number == user if user is not None else c.budget.in_(networks)
+        chosen = c.budget.in_(networks)
+        if user is not None:
+            chosen = or_(c.user_number == user, *map(c.budget.endswith, endings))
         query = select(c.budget, c.network, c.locked_until).where(chosen)
         async with self._engine.writing() as connection:
             found = list(await connection.execute(query))

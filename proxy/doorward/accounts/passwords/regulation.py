@@ -130,9 +130,16 @@ class AttemptStore(Protocol):
         """Write one record for each ended lock that refused attempts, at most so many; returns how
         many."""
 
-    async def lift(self, *, user: int | None, networks: Sequence[str], event: Event) -> int:
-        """Forget all attempts for a user, or all attempts of networks; returns how many locks
-        ended."""
+    async def lift(
+        self,
+        *,
+        user: int | None = None,
+        endings: Sequence[str] = (),
+        networks: Sequence[str] = (),
+        event: Event,
+    ) -> int:
+        """Forget all attempts for a user, in budgets whose keys have one of these endings, and of
+        networks; returns how many locks ended."""
 
     async def purge(self, before: float, now: float, limit: int) -> int:
         """Delete attempts before that time and budgets that were not used since, at most so many;
@@ -295,16 +302,19 @@ class Regulation:
         return tuple(replace(lock, until=min(lock.until, most)) for lock in locks)
 
     async def unlock(self, user: User, now: float, *, actor: Actor) -> int:
-        """End the user's lock-outs from everywhere; returns how many. Networks that are locked for
-        all users stay locked. Raises NotPermitted."""
+        """End the user's lock-outs from everywhere; returns how many. They include those of the
+        user's names and addresses that began before these belonged to the user. Networks that are
+        locked for all users stay locked. Raises NotPermitted."""
         require_over(actor, user)
+        names = (user.username, *(email.address for email in user.emails if email.verified))
+        typed = [f" {TYPED} {self._hash(name)}" for name in names]
         lifted = build_event(Kind.UNLOCKED, now, subject=user, detail=USER)
-        return await self._store.lift(user=user.number, networks=(), event=lifted)
+        return await self._store.lift(user=user.number, endings=typed, event=lifted)
 
     async def unlock_network(self, address: str, now: float) -> int:
         """End the lock-outs of the networks around this address; returns how many."""
         lifted = build_event(Kind.UNLOCKED, now, detail=f"{NETWORK} {get_network(address)}")
-        return await self._store.lift(user=None, networks=get_networks(address), event=lifted)
+        return await self._store.lift(networks=get_networks(address), event=lifted)
 
     async def flush(self, now: float) -> None:
         """Write how many attempts were refused, in one batch, and one record for each lock that has
