@@ -17,6 +17,7 @@ from doorward.doctor.host import check_database
 from doorward.doctor.login_forms import check_login_forms
 from doorward.settings import Settings, settings_from
 from doorward.storage.database import DATABASE_FILE
+from doorward.storage.inspection import FILES
 from typer.testing import CliRunner
 
 from tests.support.application import Habits, application
@@ -118,6 +119,22 @@ async def test_4_a_database_that_is_damaged(folder: Path, serve: Serve) -> None:
             opened.write(b"\xa5" * 4096)
     findings = (await found(settings(folder, serve())))["database"]
     assert "damaged" in findings[0].message or "cannot be read" in findings[0].message
+
+
+async def test_a_file_that_is_no_database_is_one_finding(folder: Path, serve: Serve) -> None:
+    (folder / DATABASE_FILE).write_bytes(b"a text of no database. " * 500)
+    finding = only(await found(settings(folder, serve())), "database")
+    assert "damaged" in finding.message
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_a_file_that_the_server_cannot_use_is_one_finding(
+    folder: Path, serve: Serve, name: str
+) -> None:
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    finding = only(await found(settings(folder, serve())), "database")
+    assert str(folder / name) in finding.message and "backup" not in finding.advice
 
 
 async def test_5_a_database_of_a_later_release(folder: Path, serve: Serve) -> None:

@@ -72,12 +72,14 @@ def _check_key_files(settings: Settings) -> Iterator[Finding]:
 def check_database(
     settings: Settings, least_free_bytes: int = LEAST_FREE_BYTES
 ) -> Iterator[Finding]:
-    """Check the SQLite database, and the free space in data_dir."""
-    file = settings.data_dir / DATABASE_FILE
-    if settings.storage == "sqlite" and file.exists():
-        for fault in inspect_sqlite(file):
-            yield Finding(fault.message, fault.advice)
-    directory = next(path for path in (file, *file.parents) if path.exists())
+    """Check the files of data_dir, the SQLite database, and the free space."""
+    file, is_sqlite = settings.data_dir / DATABASE_FILE, settings.storage == SQLITE
+    damages = list(find_unusable(settings.data_dir, is_sqlite=is_sqlite))
+    if is_sqlite and not damages and file.exists():
+        damages = list(inspect_sqlite(file))
+    for damage in damages:
+        yield Finding(damage.message, damage.advice)
+    directory = next(path for path in (file.parent, *file.parents) if path.exists())
     free = shutil.disk_usage(directory).free
     if free < least_free_bytes:
         message = f"{free // 1024**2} MiB are free on the file system of data_dir"
