@@ -250,7 +250,7 @@ def test_the_command_prints_rule_line_and_headers(file: str) -> None:
     assert "[x] path: /admin/*" in text and "[x] groups: admins" in text
     assert "Forwarded" in text and "Remote-User: ada" in text
     text = explained(file, "/admin/x")
-    assert "by nobody" in text and "Refused  401 unauthenticated" in text
+    assert "not logged in, from" in text and "Refused  401 unauthenticated" in text
 
 
 def test_the_command_prints_json(file: str) -> None:

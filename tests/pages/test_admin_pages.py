@@ -452,7 +452,8 @@ async def test_a_request_is_explained(boss: httpx.AsyncClient) -> None:
     assert page.status_code == 200 and "by alice (authenticated) from 127.0.0.1" in text
     assert "Forwarded" in text and "Remote-User: alice" in text
     text = text_of(await boss.get(EXPLAIN, params={"url": "/wiki/x", "method": "post"}))
-    assert "by nobody" in text and "Refused 401 unauthenticated" in text
+    assert "POST /wiki/x not logged in, from 127.0.0.1" in text
+    assert "Refused 401 unauthenticated" in text
     text = text_of(await boss.get(EXPLAIN, params={"url": "/x", "user": "alice", "factor": "on"}))
     assert "by alice (two_factor)" in text
 

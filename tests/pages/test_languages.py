@@ -3,20 +3,25 @@ prefer."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from babel import Locale
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from doorward.accounts.refusals import Refusal
+from doorward.gate import decision
+from doorward.gate.decision import Refuse
 from doorward.pages.languages import LOCALE, Languages, LocalePhrases, UnusableCatalogue
 from doorward.pages.rendering import PageRenderer
 from doorward.pages.time_phrases import SHIPPED
 from doorward.settings import InvalidSettings
 from doorward.settings.pages import PagesSettings
+from doorward.upstream.failures import UpstreamFailure
 
 from tests.support.house import House, house, text_of
 
@@ -37,6 +42,7 @@ ELSEWHERE = {
     "A second factor is required.",
     "The password is too short.",
 }
+AMBIGUOUS = decision.bad_request("reason").message  # the reason is a term of HTTP, in English
 
 
 def refusals(root: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
@@ -44,6 +50,29 @@ def refusals(root: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
     for one in root.__subclasses__():
         if one.__module__ == Refusal.__module__:
             yield from refusals(one)
+
+
+def failures(root: type[UpstreamFailure] = UpstreamFailure) -> Iterator[type[UpstreamFailure]]:
+    yield root
+    for one in root.__subclasses__():
+        if one.__module__.startswith("doorward."):
+            yield from failures(one)
+
+
+def decisions() -> Iterator[Refuse]:
+    """A refusal of each kind that the gate knows."""
+    values = {bytes: b"/", bool: False, int: 1, str: "reason"}
+    for make in vars(decision).values():
+        if inspect.isfunction(make) and get_type_hints(make).get("return") is Refuse:
+            hints, given = get_type_hints(make), inspect.signature(make).parameters.values()
+            needed = [one.name for one in given if one.default is one.empty]
+            yield make(*(values[hints[name]] for name in needed))
+
+
+def refused() -> set[str]:
+    """What pages say about requests that are not forwarded or not answered."""
+    gate = {one.message for one in decisions() if one.message != AMBIGUOUS}
+    return gate | {one.message for one in failures()}
 
 
 def sentences() -> set[str]:
@@ -55,7 +84,7 @@ def sentences() -> set[str]:
         keywords={"N_": None, "_": None, "gettext": None, "ngettext": (1, 2)},
     )
     said = {id if isinstance(id, str) else id[0] for _, _, id, _, _ in found}
-    return said | ({refusal.message for refusal in refusals()} - ELSEWHERE)
+    return said | refused() | ({refusal.message for refusal in refusals()} - ELSEWHERE)
 
 
 def test_a_time_in_a_shipped_language_is_worded_as_in_the_cldr() -> None:
@@ -74,6 +103,9 @@ def test_the_sentences_are_found() -> None:
     found = sentences()
     assert {"Log in", "Try again", "The code is not right."} <= found
     assert "to continue to %(host)s" in found
+    assert "This is closed to everyone." in found
+    assert "The application behind this address cannot be reached." in found
+    assert "Doorward could not log you in to the application behind this address." in found
 
 
 @pytest.mark.parametrize("path", sorted(LOCALE.glob("*.po")), ids=lambda path: path.stem)

@@ -193,6 +193,7 @@ async def test_an_administrator_lists_and_ends_all_tokens(
     page = await admin.get(ADMIN)
     said = text_of(page)
     assert "alice" in said and "kept" in said and "ended" in said and first
+    assert "opens everything that its user can open" in said and "you can" not in said
     done = await admin.post(
         ADMIN, data={"form": hidden(page, "form"), "do": "end", "token": second}
     )

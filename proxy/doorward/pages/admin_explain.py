@@ -109,7 +109,7 @@ class AdminExplainPage:
             )
         if asked.url:
             found = await self._explain(asked, session.user)
-            answer.lines = tuple(list_lines(found))
+            answer.lines = (f"{asked.method} {asked.url}", *list_lines(found))
 
     async def _explain(self, asked: ExplainForm, actor: User) -> Explanation:
         if parse_address(asked.address) is None:

@@ -111,19 +111,6 @@ WORDS: Mapping[int, Words] = {
 }
 
 
-# Messages of the gate, listed here for the catalogues.
-FROM_THE_GATE = (
-    N_("You need to log in to open this."),
-    N_("You are logged in, but you do not have access to this."),
-    N_("This is closed to everyone."),
-    N_("This requires a second factor."),
-    N_("This request contains credentials of two different users."),
-    N_("There is no application at this host name."),
-    N_("There is no application at this address."),
-    N_("Something went wrong on the server. The error was logged."),
-)
-
-
 def _respond(answer: Answer) -> Response:
     response = Response(answer.body, answer.head.status)
     response.raw_headers = answer.head.headers

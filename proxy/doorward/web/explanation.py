@@ -300,7 +300,8 @@ def _make_session(question: Question, now: float) -> Session | None:
 
 def list_lines(found: Explanation) -> Iterator[str]:
     """The result, one line per item, as commands and pages show it."""
-    yield f"  by {found.user or 'nobody'} ({found.level}) from {found.address or 'anywhere'}"
+    by = f"by {found.user} ({found.level})" if found.user else "not logged in,"
+    yield f"  {by} from {found.address or 'anywhere'}"
     yield from (f"  {note}" for note in found.notes)
     if found.readings:
         yield "Other readings of the path"
