@@ -21,6 +21,7 @@ import yaml
 from doorward import paths
 from doorward.app import Application
 from doorward.cli.main import COMMANDS, app
+from doorward.cli.options import describe_parameter
 from doorward.observe.logs import configure_logs
 from doorward.settings import settings_from
 from doorward.settings.document import read_document
@@ -239,12 +240,11 @@ def _usage(path: str, command: Any) -> Iterator[str]:
     context = typer.Context(command, info_name=f"doorward {path}")
     pieces = " ".join(command.collect_usage_pieces(context))
     yield f"```text\ndoorward {path} {pieces}\n```\n"
-    records = [one.get_help_record(context) for one in command.get_params(context)]
-    rows = [record for record in records if record]
-    if rows:
-        yield "| | |\n|---|---|"
-        yield from (f"| `{_cell(name)}` | {_cell(said)} |" for name, said in rows)
-        yield ""
+    yield "| | |\n|---|---|"
+    for each in command.get_params(context):
+        name, said = describe_parameter(each, context)
+        yield f"| `{_cell(name)}` | {_cell(said)} |"
+    yield ""
 
 
 # Endpoints

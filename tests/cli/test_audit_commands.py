@@ -106,7 +106,11 @@ def test_records_are_chosen_and_shown(config: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["--since", "yesterday"], "duration"), (["--kind", "gossip"], "gossip")]
+    ("words", "said"),
+    [
+        (["--since", "yesterday"], "is not a duration; write it as 30s"),
+        (["--kind", "gossip"], "gossip"),
+    ],
 )
 def test_wrong_options_end_in_status_2(config: Path, words: list[str], said: str) -> None:
     assert said in run(config, "audit", *words, status=2)

@@ -52,6 +52,13 @@ def test_a_user_is_added_with_every_option(doorward: Command) -> None:
     assert "Alice [b]A.[/b]" in table and "must change password" in table and "Admin" in table
 
 
+@pytest.mark.parametrize("words", [[], ["--remove-group", "opps"], ["--add-group", "ops"]])
+def test_an_edit_that_changes_nothing_says_so(doorward: Command, words: list[str]) -> None:
+    doorward("user", "add", "alice", "--group", "ops", "--generate")
+    assert "nothing has changed" in doorward("user", "edit", "alice", *words)
+    assert "alice changed" in doorward("user", "edit", "alice", "--remove-group", "ops")
+
+
 def test_a_taken_name_is_reported_with_the_command_that_helps(doorward: Command) -> None:
     doorward("user", "add", "alice b", "--email", "alice@example.com", "--generate")
     add = ("user", "add", "--generate")

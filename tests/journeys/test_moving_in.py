@@ -109,7 +109,7 @@ def test_keys_are_rotated_and_a_lost_one_is_reported_with_its_users(
         assert second.get("/", with_code(second, step)[0]).status == 200
     lost = live(old).command("serve")
     assert lost.returncode == 2
-    assert "'tina'" in lost.stderr and "doorward user reset-totp" in lost.stderr
+    assert "'tina'" in lost.stderr and "doorward user reset-totp tina" in lost.stderr
     assert "Traceback" not in lost.stderr
     reset = live(old).command("user", "reset-totp", "tina", "--yes")
     assert reset.returncode == 0, reset.stderr

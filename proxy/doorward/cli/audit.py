@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from doorward.accounts.audit.audit_log import Kind, Record, RecordFilter
-from doorward.cli.accounts import WRONG_USAGE, leave, with_accounts
-from doorward.cli.options import ConfigOption, JsonOption
+from doorward.cli.accounts import with_accounts
+from doorward.cli.options import ConfigOption, JsonOption, read_seconds
 from doorward.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -35,18 +35,21 @@ def audit(
         str | None, typer.Option(metavar="NAME", help="Only records about this user.")
     ] = None,
     kind: Annotated[
-        Kind | None, typer.Option(help="Only records of this kind.", show_choices=False)
+        Kind | None,
+        typer.Option(
+            "--kind", metavar="KIND", help="Only records of this kind, such as login_failed."
+        ),
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="Only records of the last 30m, 1h, 7d or so."),
+        typer.Option(metavar="DURATION", help="Only records of this last time, such as 7d."),
     ] = None,
     limit: Annotated[
-        int, typer.Option("-n", "--limit", min=1, help="Maximum number of records.")
+        int, typer.Option("-n", "--limit", metavar="N", min=1, help="Maximum number of records.")
     ] = 100,
 ) -> None:
     """Show records of logins, failures and changes, oldest first."""
-    oldest = None if since is None else time.time() - _seconds(since)
+    oldest = None if since is None else time.time() - read_seconds("--since", since)
 
     async def job(accounts: Accounts) -> None:
         wanted = RecordFilter(await _username(accounts, user), kind, oldest)
@@ -59,16 +62,6 @@ def audit(
         with_accounts(config, job)
     except KeyboardInterrupt:
         raise typer.Exit from None
-
-
-def _seconds(since: str) -> float:
-    from doorward.settings.faults import Wrong
-    from doorward.settings.values import duration
-
-    try:
-        return duration(since).total_seconds()
-    except Wrong:
-        leave(f"--since {since}: not a duration such as 30s, 5m, 12h or 30d.", WRONG_USAGE)
 
 
 async def _username(accounts: Accounts, name: str | None) -> str | None:

@@ -36,7 +36,7 @@ def set_credential(
     route: RouteArgument,
     config: ConfigOption = None,
     username: Annotated[
-        str | None, typer.Option(metavar="U", help="Name at the application. Default: NAME.")
+        str | None, typer.Option(metavar="TEXT", help="Name at the application. Default: NAME.")
     ] = None,
     password_stdin: Annotated[
         bool,

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 def doctor(
     config: ConfigOption = None,
     url: Annotated[
-        str | None, typer.Option(help="Also check this URL, at which users open the site.")
+        str | None,
+        typer.Option(
+            "--url", metavar="URL", help="Also check this URL, at which users open the site."
+        ),
     ] = None,
-    user: Annotated[str | None, typer.Option(help="Also log in at --url as this user.")] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Also log in at --url as this user.")
+    ] = None,
     password_stdin: Annotated[
         bool,
         typer.Option("--password-stdin", help="Read that user's password from standard input."),

@@ -26,16 +26,22 @@ def explain(
     ] = None,
     config: ConfigOption = None,
     user: Annotated[
-        str | None, typer.Option(help="User who sends the request. Default: not logged in.")
+        str | None,
+        typer.Option(metavar="NAME", help="User who sends the request. Default: not logged in."),
     ] = None,
-    address: Annotated[str | None, typer.Option("--from", help="Address of the client.")] = None,
-    method: Annotated[str | None, typer.Option(help="Method, unless given before the URL.")] = None,
+    address: Annotated[
+        str | None, typer.Option("--from", metavar="ADDRESS", help="Address of the client.")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", metavar="METHOD", help="Method, unless given before the URL."),
+    ] = None,
     second_factor: Annotated[
         bool, typer.Option("--second-factor", help="Assume that the user has just entered a code.")
     ] = False,
     request_id: Annotated[
         str | None,
-        typer.Option(help="Explain a refused request of the last day by its ID."),
+        typer.Option(metavar="ID", help="Explain a refused request of the last day by its ID."),
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -33,7 +33,7 @@ FORMATS: Mapping[str, str] = {
 
 
 def import_users(
-    format: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(FORMATS))],
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{', '.join(FORMATS)}.")],
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="File to import; - reads standard input.")
     ],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, with_accounts
-from doorward.cli.options import ConfigOption, JsonOption, commands
+from doorward.cli.options import ConfigOption, JsonOption, commands, read_seconds
 from doorward.cli.tables import format_time, print_json, print_table, tell
 from doorward.text import format_count
 
@@ -66,7 +66,7 @@ def rotate(
 
     if wait is not None and leaked:
         leave("--in and --leaked cannot be combined", WRONG_USAGE)
-    wait_s = None if wait is None else _seconds(wait)
+    wait_s = None if wait is None else read_seconds("--in", wait)
     if wait_s is not None and wait_s > key_changes.LONGEST_WAIT_S:
         leave("--in: at most 365d", WRONG_USAGE)
 
@@ -126,16 +126,6 @@ async def _retire(accounts: Accounts, id: str, force: bool) -> Retirement:
         leave(str(reason), REFUSED)
     except KeysAreGiven as given:
         leave(key_changes.say_how_to_remove(settings, given, id), REFUSED)
-
-
-def _seconds(text: str) -> float:
-    from doorward.settings.faults import Wrong
-    from doorward.settings.values import duration
-
-    try:
-        return duration(text).total_seconds()
-    except Wrong as wrong:
-        leave(f"--in: {wrong.message}", WRONG_USAGE)
 
 
 def _say_added(added: AddedKey) -> list[str]:

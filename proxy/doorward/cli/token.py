@@ -6,12 +6,12 @@ It knows how to ask and print; the core decides what a token allows, and who may
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import WRONG_USAGE, iterate_owned, leave, owner, with_accounts
-from doorward.cli.options import ConfigOption, JsonOption, commands
+from doorward.cli.accounts import iterate_owned, owner, with_accounts
+from doorward.cli.options import ConfigOption, JsonOption, commands, read_option, read_seconds
 from doorward.cli.tables import (
     escape,
     format_time,
@@ -30,23 +30,28 @@ app = commands("Create, list and revoke tokens for programs.")
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="ID as shown by the list.")]
 Strings = list[str] | None
-Value = TypeVar("Value")
 
 
 @app.command()
 def add(
     user: Annotated[str, typer.Argument(metavar="USER", help="User name or verified address.")],
-    name: Annotated[str, typer.Option("--name", help="What the token is for, such as phone.")],
+    name: Annotated[
+        str, typer.Option("--name", metavar="TEXT", help="What the token is for, such as phone.")
+    ],
     config: ConfigOption = None,
     route: Annotated[
         Strings,
         typer.Option(metavar="PATH", help="Only this path and everything below. Can be repeated."),
     ] = None,
     method: Annotated[
-        Strings, typer.Option(metavar="M", help="Only this method. Can be repeated.")
+        Strings,
+        typer.Option("--method", metavar="METHOD", help="Only this method. Can be repeated."),
     ] = None,
     network: Annotated[
-        Strings, typer.Option(metavar="N", help="Only from this network. Can be repeated.")
+        Strings,
+        typer.Option(
+            "--network", metavar="NETWORK", help="Only from this network. Can be repeated."
+        ),
     ] = None,
     expires: Annotated[
         str | None,
@@ -68,7 +73,7 @@ def add(
     from doorward.accounts.tokens.scopes import parse_route
     from doorward.settings import addresses, patterns
 
-    life_s = None if expires is None else _seconds(expires)
+    life_s = None if expires is None else read_seconds("--expires", expires)
     admin = None if scope is None else _admin_scope(scope)
     routes = _each("--route", route, parse_route)
     methods = _each("--method", method, patterns.method)
@@ -146,29 +151,13 @@ def revoke_all(
 
 
 def _each(option: str, texts: Strings, parse: Callable[[str], str]) -> tuple[str, ...]:
-    return tuple(_read(option, text, parse) for text in texts or ())
-
-
-def _seconds(text: str) -> float:
-    from doorward.settings.values import duration
-
-    return _read("--expires", text, lambda value: duration(value).total_seconds())
+    return tuple(read_option(option, text, parse) for text in texts or ())
 
 
 def _admin_scope(text: str) -> str:
     from doorward.settings.values import choice
 
-    return _read("--scope", text, choice("admin:read", "admin:write")).removeprefix("admin:")
-
-
-def _read(option: str, text: str, parse: Callable[[str], Value]) -> Value:
-    from doorward.settings.faults import Wrong
-
-    try:
-        return parse(text)
-    except Wrong as wrong:
-        hint = "" if wrong.hint is None else f"; {wrong.hint}"
-        leave(f"{option}: {wrong.message}{hint}", WRONG_USAGE)
+    return read_option("--scope", text, choice("admin:read", "admin:write")).removeprefix("admin:")
 
 
 def _describe(token: ApiToken) -> dict[str, object]:

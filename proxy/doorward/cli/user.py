@@ -45,10 +45,18 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmat
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="User name.")],
     config: ConfigOption = None,
-    email: Annotated[str | None, typer.Option(help="E-mail address (counts as verified).")] = None,
-    display_name: Annotated[str | None, typer.Option("--name", help="Display name.")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="Group. Can be repeated.")] = None,
-    role: Annotated[list[str] | None, typer.Option(help="Role. Can be repeated.")] = None,
+    email: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="E-mail address (counts as verified).")
+    ] = None,
+    display_name: Annotated[
+        str | None, typer.Option("--name", metavar="TEXT", help="Display name.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", metavar="GROUP", help="Group. Can be repeated.")
+    ] = None,
+    role: Annotated[
+        list[str] | None, typer.Option("--role", metavar="ROLE", help="Role. Can be repeated.")
+    ] = None,
     super_admin: Annotated[
         bool, typer.Option("--super-admin", help="Super administrator, who can do everything.")
     ] = False,
@@ -141,16 +149,26 @@ def edit(
     name: NameArgument,
     config: ConfigOption = None,
     display_name: Annotated[
-        str | None, typer.Option("--name", help="Display name. An empty one removes it.")
+        str | None,
+        typer.Option("--name", metavar="TEXT", help="Display name. An empty one removes it."),
     ] = None,
     add_email: Annotated[
-        list[str] | None, typer.Option(help="E-mail address to add (counts as verified).")
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="E-mail address to add (counts as verified)."),
     ] = None,
-    remove_email: Annotated[list[str] | None, typer.Option()] = None,
-    add_group: Annotated[list[str] | None, typer.Option()] = None,
-    remove_group: Annotated[list[str] | None, typer.Option()] = None,
-    add_role: Annotated[list[str] | None, typer.Option()] = None,
-    remove_role: Annotated[list[str] | None, typer.Option()] = None,
+    remove_email: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="E-mail address to remove.")
+    ] = None,
+    add_group: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP", help="Group to add.")
+    ] = None,
+    remove_group: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP", help="Group to remove.")
+    ] = None,
+    add_role: Annotated[list[str] | None, typer.Option(metavar="ROLE", help="Role to add.")] = None,
+    remove_role: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE", help="Role to remove.")
+    ] = None,
     super_admin: Annotated[
         bool | None,
         typer.Option(
@@ -166,7 +184,7 @@ def edit(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Change a user's name, addresses, groups and roles. Options may be repeated."""
+    """Change a user's name, addresses, groups and roles. Options can be repeated."""
 
     def wanted() -> Edit:
         from doorward.accounts.users.editing import Edit
@@ -183,12 +201,14 @@ def edit(
             must_change_password=must_change_password,
         )
 
-    async def job(accounts: Accounts) -> User:
+    async def job(accounts: Accounts) -> tuple[User, User]:
+        before = await accounts.users.get(name)
         async with name_the_holder(accounts, None, add_email or ()):
-            return await accounts.users.edit(name, wanted(), time.time(), actor=owner())
+            return before, await accounts.users.edit(name, wanted(), time.time(), actor=owner())
 
-    user = with_accounts(config, job)
-    _tell(f"user {user.username} changed", user, json)
+    before, user = with_accounts(config, job)
+    what = "changed" if user != before else "already is like this: nothing has changed"
+    _tell(f"user {user.username} {what}", user, json)
 
 
 app.command("import")(import_users)

@@ -123,9 +123,8 @@ class AttemptRows:
         event: Event,
     ) -> int:
         c = budgets.c
-        chosen = c.budget.in_(networks)
-        if user is not None:
-            chosen = or_(c.user_number == user, *map(c.budget.endswith, endings))
+        own = [] if user is None else [c.user_number == user]
+        chosen = or_(c.budget.in_(networks), *own, *map(c.budget.endswith, endings))
         query = select(c.budget, c.network, c.locked_until).where(chosen)
         async with self._engine.writing() as connection:
             found = list(await connection.execute(query))

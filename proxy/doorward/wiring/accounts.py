@@ -197,9 +197,11 @@ async def renew_secrets(accounts: Accounts) -> None:
             f" doorward user credential remove {shlex.quote(fault.username)} {fault.route}"
         ) from fault
     except UnreadableSecret as fault:
+        username = str(fault)
         raise StorageFault(
-            f"secret_files: no key opens the second factor of user {str(fault)!r}; name the key"
-            " file that was in use before as well, or remove the factor: doorward user reset-totp"
+            f"secret_files: no key opens the second factor of user {username!r}; name the key"
+            " file that was in use before as well, or remove the factor:"
+            f" doorward user reset-totp {shlex.quote(username)}"
         ) from fault
     except Refusal as refusal:
         raise StorageFault(f"storage: {refusal}") from refusal
