@@ -19,10 +19,12 @@ import httpx
 import typer
 import yaml
 from doorward import paths
+from doorward.accounts.audit.audit_log import Kind
 from doorward.app import Application
 from doorward.cli.main import COMMANDS, app
 from doorward.cli.options import describe_parameter
 from doorward.observe.logs import configure_logs
+from doorward.pages.admin import KINDS
 from doorward.settings import settings_from
 from doorward.settings.document import read_document
 from doorward.settings.known import every_key, field_at, list_fields, section_in
@@ -320,10 +322,19 @@ def decisions() -> str:
     return "\n".join(rows)
 
 
+# Audit records
+
+
+def records() -> str:
+    rows = [f"| `{kind}` | {KINDS[kind]} |" for kind in Kind]
+    return "\n".join(["| kind | what happened |", "|---|---|", *rows])
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
     "endpoints": endpoints,
+    "records": records,
     "advisories": advisories,
     "decisions": decisions,
 }

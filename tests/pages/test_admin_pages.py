@@ -428,6 +428,16 @@ async def test_lock_outs_of_codes_are_listed_and_lifted(
     assert "Nobody is locked out." in text_of(await boss.get(LOCKOUTS))
 
 
+@pytest.mark.parametrize("kind", Kind)
+async def test_a_record_of_every_kind_is_shown_and_can_be_filtered(
+    home: House, boss: httpx.AsyncClient, kind: Kind
+) -> None:
+    await home.accounts.audit_log.record(Event(home.clock(), kind, detail="what was done"))
+    page = await boss.get(RECORDS)
+    assert page.status_code == 200 and "what was done" in text_of(page)
+    assert f'<option value="{kind}">' in page.text
+
+
 async def test_records_are_filtered_and_paged(home: House, boss: httpx.AsyncClient) -> None:
     for _ in range(30):
         await act(home, boss, "alice", do="ban")

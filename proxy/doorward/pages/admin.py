@@ -60,6 +60,8 @@ KINDS: Mapping[Kind, str] = {
     Kind.FACTOR_FAILED: N_("Wrong code"),
     Kind.FACTOR_LOCKED: N_("Codes locked"),
     Kind.RECOVERY_CODES_MADE: N_("Recovery codes created"),
+    Kind.KEY_ADDED: N_("Key created"),
+    Kind.KEY_RETIRED: N_("Key retired"),
     Kind.CREDENTIAL_SET: N_("Credentials for an application set"),
     Kind.CREDENTIAL_REMOVED: N_("Credentials for an application removed"),
     Kind.TOKEN_ADDED: N_("Token created"),
@@ -68,7 +70,7 @@ KINDS: Mapping[Kind, str] = {
     Kind.TOKEN_FAILED: N_("Token wrong"),
     Kind.HANDED_OVER: N_("Session passed to another host"),
     Kind.HANDOVER_FAILED: N_("Session not passed to another host"),
-    Kind.CONFIGURATION_RELOADED: N_("Configuration reloaded"),
+    Kind.CONFIGURATION_RELOADED: N_("File of users read again"),
 }
 
 
