@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,6 +17,7 @@ from doorward.settings import (
     load_settings,
     settings_from,
 )
+from doorward.settings.certificates import check_certificates
 
 from .conftest import Faults, Load
 
@@ -390,3 +392,11 @@ def test_a_route_takes_the_limit_of_all_unless_it_has_its_own(
     routes = f"routes: [{{upstream: 'http://a', body_bytes: {route}}}]"
     settings = load(f"limits: {{body_bytes: {limit}}}\n{routes}")
     assert settings.body_bytes(settings.routes[0]) == bytes_
+
+
+def test_the_systems_authorities_are_not_read_for_each_route(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes tens of milliseconds: a file with thousands of routes took minutes to check."""
+    monkeypatch.setattr(ssl, "create_default_context", lambda: pytest.fail("they were read"))
+    check_certificates(load("routes: [{upstream: 'http://a'}, {path: /b, upstream: 'https://b'}]"))

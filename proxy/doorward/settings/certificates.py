@@ -34,8 +34,9 @@ def check_certificates(settings: Settings) -> None:
         with _collect_faults("tls", faults):
             _build_listening(settings.tls)
     for number, route in enumerate(settings.routes):
-        with _collect_faults(f"routes[{number}].tls", faults):
-            _build_connecting(route.tls)
+        if route.tls.ca or route.tls.certificate:  # else there is no file to read
+            with _collect_faults(f"routes[{number}].tls", faults):
+                _build_connecting(route.tls)
     if faults:
         raise InvalidSettings(faults)
 
