@@ -206,6 +206,10 @@ WRONG = [
     ("access: {rules: [{groups: []}]}", "access.rules[0].groups", "must not be empty"),
     ("access: {rules: [{methods: get}]}", "access.rules[0].methods", "write GET"),
     ("access: {rules: [{methods: '*'}]}", "access.rules[0].methods", "omit methods"),
+    # A list whose only item is invalid is not empty.
+    ("access: {rules: [{methods: [get]}]}", "access.rules[0].methods[0]", "write GET"),
+    ("access: {rules: [{groups: ['a,b']}]}", "access.rules[0].groups[0]", "no comma"),
+    ("handover: {hosts: ['a:1']}", "handover.hosts[0]", "without scheme and port"),
     ("access: {rules: [{groups: 'a,b'}]}", "access.rules[0].groups", "no comma"),
     ("access: {rules: [{path: '/a*b'}]}", "access.rules[0].path", "stands for a segment"),
     ("access: {rules: [{path: '/a/**'}]}", "access.rules[0].path", "stands for a segment"),

@@ -201,7 +201,7 @@ def _judged(root: Node, faults: list[Fault], directory: Path) -> Settings | None
             details = error.errors(include_url=False, include_input=False)
             found = [(sieve.original(_place(d)), _wrong(d)) for d in details]
             for fault in [_fault(root, path, wrong) for path, wrong in found]:
-                if fault.key not in told:
+                if fault.key not in told and not _has_items(fault.key, told):
                     faults.append(fault)
                     told.add(fault.key)
             if not sieve.take_out([(_place(d), _is_missing(d)) for d in details]):
@@ -212,6 +212,11 @@ def _judged(root: Node, faults: list[Fault], directory: Path) -> Settings | None
     for path, wrong in checks.run(settings, frozenset(fault.key for fault in faults)):
         faults.append(_fault(root, sieve.original(path), wrong))
     return settings
+
+
+def _has_items(key: str, told: set[str]) -> bool:
+    """Whether invalid items of this list were reported. It may be empty only without them."""
+    return any(other.startswith(f"{key}[") for other in told)
 
 
 def _with_public_url(settings: Settings) -> Settings:
