@@ -200,6 +200,8 @@ WRONG = [
     # Rules. A requirement or condition without a value must not count as absent.
     ("access: {default: open}", "access.default", "not one of deny, public"),
     ("access: {default: }", "access.default", "is empty"),
+    ("access: {rules: [null]}", "access.rules[0]", "is empty"),
+    ("access: {rules: [{any: [{groups: a}, null]}]}", "access.rules[0].any[1]", "is empty"),
     ("access: {rules: [{path: }]}", "access.rules[0].path", "is empty"),
     ("access: {rules: [{path: off}]}", "access.rules[0].path", "does not begin with /"),
     ("access: {rules: [{groups: }]}", "access.rules[0].groups", "must not be empty"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, model_validator
 from pydantic_core import core_schema
@@ -18,8 +18,15 @@ from doorward.settings.faults import Wrong
 Schema = dict[str, Any]
 
 
+def _describe_mapping(schema: Schema, section: type[Section]) -> None:
+    schema.update(type=["object", "null"] if section.may_be_empty else "object")
+
+
 class Section(BaseModel):
-    """A mapping of settings. An empty value, as in `xhr:`, is the empty mapping."""
+    """A mapping of settings. An empty value, as in `xhr:`, is the empty mapping, unless
+    `may_be_empty` is false."""
+
+    may_be_empty: ClassVar[bool] = True
 
     model_config = ConfigDict(
         frozen=True,
@@ -28,12 +35,14 @@ class Section(BaseModel):
         hide_input_in_errors=True,
         validate_by_name=False,
         validate_by_alias=True,
-        json_schema_extra=lambda schema: schema.update(type=["object", "null"]),
+        json_schema_extra=_describe_mapping,
     )
 
     @model_validator(mode="before")
     @classmethod
     def _mapping(cls, value: object) -> object:
+        if value is None and not cls.may_be_empty:
+            raise Wrong("is empty", "write its keys, or remove the line")
         if value is None:
             return {}
         if not isinstance(value, dict):

@@ -66,6 +66,8 @@ Basic = Annotated[Annotated[BasicSettings, AlsoOn()] | None, Unless("off")]
 
 
 class Alternative(Section):
+    may_be_empty = False  # it would allow every user
+
     require: Demanding = key("authenticated", "Requirement: authenticated or two_factor.")
     groups: Demanded = key((), "Groups; the user must be in one of them.", validate_default=False)
     users: Annotated[tuple[Username, ...], Listed(least=1)] = key(
@@ -93,6 +95,8 @@ _BESIDE_PRESET = frozenset(("name", "preset", "host", "networks", "activity"))
 
 
 class Rule(Section):
+    may_be_empty = False  # it would decide about every request
+
     name: Annotated[Text | None, Unless()] = key(
         None,
         "Name of the rule, for `doorward explain` and `doorward config check`.",
