@@ -24,10 +24,10 @@ from doorward.rewrite.answer_headers import (
 )
 from doorward.rewrite.relocation import Relocate
 from doorward.rewrite.request_head import RequestHeads
+from doorward.upstream.bound_connections import BoundConnection, BoundConnections
 from doorward.upstream.connection import Connection
 from doorward.upstream.failures import ConnectFailed, Page, UpstreamFailure
 from doorward.upstream.heads import Head
-from doorward.upstream.own_connections import OwnConnections, Tether
 from doorward.upstream.pool import Upstreams
 from doorward.upstream.sink import Sink
 
@@ -80,7 +80,7 @@ class Forwarder:
         attached = exchange.attached
         if attached is None:
             return upstreams.take()
-        own = _own(attached).take(self, _owner(session))
+        own = _bound(attached).take(self, _owner(session))
         return own or upstreams.take()
 
     async def connect(
@@ -98,7 +98,7 @@ class Forwarder:
         try:
             attached = exchange.attached
             if attached is not None and not fresh:
-                own = await _own(attached).claim(self, _owner(session))
+                own = await _bound(attached).acquire(self, _owner(session))
                 if own is not None:
                     return own
             return await upstreams.connect(fresh=fresh)
@@ -120,11 +120,11 @@ class Forwarder:
         Behind a trusted proxy, whose connections several users may share, and under a server that
         does not tell connections apart, it is closed after the exchange.
         """
-        attached = exchange.attached or OwnConnections()
+        attached = exchange.attached or BoundConnections()
         if request.trusted or not exchange.attach(attached):
-            Tether(connection)
+            BoundConnection(connection)
         else:
-            _own(attached).hold(self, _owner(session), connection)
+            _bound(attached).hold(self, _owner(session), connection)
 
     # Heads
 
@@ -184,8 +184,8 @@ class AddingForwarder(Forwarder):
         return self._added.complete(made, secure=request.scheme == "https")
 
 
-def _own(attached: object) -> OwnConnections:
-    assert isinstance(attached, OwnConnections)
+def _bound(attached: object) -> BoundConnections:
+    assert isinstance(attached, BoundConnections)
     return attached
 
 

@@ -149,7 +149,7 @@ class Pool:
                 self._all.discard(connection)
                 connection.close()
 
-    # Connections that one client has to itself, see `own_connections.py`
+    # Connections that one client has to itself, see `bound_connections.py`
 
     async def room(self) -> None:
         """Wait until an exchange may begin. Raises UpstreamOverloaded. Call `resume` at once,

@@ -11,7 +11,7 @@ from doorward.upstream.failures import UpstreamFailure
 from doorward.upstream.pool import Pool
 
 
-class OwnConnections:
+class BoundConnections:
     """The connections of one client connection: at most one per route.
 
     `session` is the request's session, or None. A connection that began with another session is
@@ -19,60 +19,63 @@ class OwnConnections:
     """
 
     def __init__(self) -> None:
-        self._tethers: dict[object, Tether] = {}
+        self._connections: dict[object, BoundConnection] = {}
         self.is_closed = False
 
     def take(self, route: object, session: object) -> Connection | None:
         """The connection of this route, if there is one and an exchange may begin over it."""
-        tether = self._tethers.get(route)
-        if tether is None:
+        bound = self._connections.get(route)
+        if bound is None:
             return None
-        if tether.session != session or not tether.connection.is_usable():
+        if bound.session != session or not bound.connection.is_usable():
             self._drop(route)
             return None
-        return tether.connection if tether.resume() else None
+        return bound.connection if bound.resume() else None
 
-    async def claim(self, route: object, session: object) -> Connection | None:
+    async def acquire(self, route: object, session: object) -> Connection | None:
         """The same, once the upstream accepts one more request. Raises UpstreamOverloaded."""
-        tether = self._tethers.get(route)
-        if tether is None:
+        bound = self._connections.get(route)
+        if bound is None:
             return None
-        await tether.pool.room()
+        await bound.pool.room()
         connection = self.take(route, session)
         if connection is None:
-            tether.pool.let_in()
+            bound.pool.let_in()
         return connection
 
     def hold(self, route: object, session: object, connection: Connection) -> None:
         """Keep a connection, which an exchange is using, for this client."""
-        known = self._tethers.get(route)
+        known = self._connections.get(route)
         if known is None or known.connection is not connection:
             self._drop(route)
-            self._tethers[route] = Tether(connection, self, session)
+            self._connections[route] = BoundConnection(connection, self, session)
 
     def _drop(self, route: object) -> None:
-        tether = self._tethers.pop(route, None)
-        if tether is not None:
-            tether.drop()
+        bound = self._connections.pop(route, None)
+        if bound is not None:
+            bound.drop()
 
     def close(self) -> None:
         """The client is gone."""
         self.is_closed = True
-        for route in tuple(self._tethers):
+        for route in tuple(self._connections):
             self._drop(route)
 
 
-class Tether:
-    """The owner of such a connection. Without `bound` it is closed after the current exchange,
+class BoundConnection:
+    """The owner of such a connection. Without `client`, it is closed after the current exchange,
     because no later request can be recognized as the same client's."""
 
     def __init__(
-        self, connection: Connection, bound: OwnConnections | None = None, session: object = None
-    ):
+        self,
+        connection: Connection,
+        client: BoundConnections | None = None,
+        session: object = None,
+    ) -> None:
         self.connection = connection
         self.session = session
         self.pool = cast(Pool, connection.home)
-        self._bound = bound
+        self._client = client
         self._is_parked = False
         connection.owner = self
 
@@ -85,7 +88,7 @@ class Tether:
 
     def drop(self) -> None:
         """Close it, at once or after the current exchange."""
-        self._bound = None
+        self._client = None
         if self._is_parked:
             self.connection.close()
 
@@ -95,7 +98,7 @@ class Tether:
         if self._is_parked:
             self._is_parked = False
             self.pool.unpark()
-        if alive and self._bound is not None and not self._bound.is_closed:
+        if alive and self._client is not None and not self._client.is_closed:
             self._is_parked = True
             self.pool.park()
         else:
