@@ -157,7 +157,7 @@ class AdminUserPages:
                 error=error,
             )
 
-        return await asyncio.to_thread(render)  # so many sessions take 50 ms
+        return await asyncio.to_thread(render)  # so many sessions take 25 ms
 
     async def change(self, request: Request) -> Response:
         posted = await self.guard.read_form(request)
