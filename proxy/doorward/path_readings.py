@@ -29,22 +29,27 @@ _DOTS = (b".", b"..")
 
 # What no request can contain raw; `_RAW_BAD` without `#`, which `_next_readings` cuts at.
 _UNSENDABLE = re.compile(rb"[\x00-\x20\x7f-\xff]|%(?![0-9A-Fa-f]{2})")
-ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 
 # Decoded twice, each with five further readings. A path that has more is an attack.
 _READINGS_LIMIT = 64
 _DECODINGS = 2
 
 
+def has_escapes(place: bytes) -> bool:
+    """Whether requests are compared with the path or expression of a route, rule or token as
+    `spell` writes them. Without escapes, they are compared as they are."""
+    return _ESCAPE.search(place) is not None
+
+
 def spell(path: bytes) -> bytes:
     """A path, or a reading of one, as browsers send it: with escapes in upper case (RFC 3986
-    6.2.2.1), and bytes escaped that no request can contain raw. A route or rule whose path has
-    escapes is compared with this."""
+    6.2.2.1), and bytes escaped that no request can contain raw."""
     return uppercase_escapes(_UNSENDABLE.sub(lambda found: b"%%%02X" % found[0][0], path))
 
 
 def uppercase_escapes(text: bytes) -> bytes:
-    return ESCAPE.sub(lambda found: found[0].upper(), text)
+    return _ESCAPE.sub(lambda found: found[0].upper(), text)
 
 
 def check_target(target: bytes) -> None:

@@ -8,14 +8,14 @@ same code decides and explains.
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cache, lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from doorward.accounts.session import TOKEN
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.tokens.api_tokens import KIND
 from doorward.gate.accept import Accepted, Address
 from doorward.gate.rules import CompiledRule, Demand, host_matches
-from doorward.path_readings import spell
+from doorward.path_readings import has_escapes, spell
 from doorward.settings import AccessSettings, BasicSettings, Route, Rule
 
 
@@ -58,10 +58,9 @@ class Authorize:
 
     def __init__(self, routes: tuple[Route, ...], access: AccessSettings) -> None:
         self.routes = tuple(sorted(routes, key=_specificity))
-        prefixes = [spell(route.path.encode()) for route in self.routes]
-        hosts = [route.host for route in self.routes]
-        escaped = [b"%" in prefix for prefix in prefixes]
-        self._prefixes = tuple(zip(hosts, prefixes, map(_below, prefixes), escaped, strict=True))
+        self._prefixes = tuple(
+            (route.host, *compile_prefix(route.path.encode())) for route in self.routes
+        )
         numbers = [routes.index(route) for route in self.routes]
         general = [(("access", "rules", at), rule) for at, rule in enumerate(access.rules)]
         # For each route: its own rules, then the general ones.
@@ -108,6 +107,7 @@ class Authorize:
     def _locate(
         self, method: bytes, host: str, path: bytes, address: Address | None
     ) -> Target | None:
+        # `covers_path`, whose call would cost 20 ns per route
         for at, (pattern, prefix, below, escaped) in enumerate(self._prefixes):
             spelt = spell(path) if escaped else path
             if (spelt.startswith(below) or spelt == prefix) and (
@@ -209,12 +209,21 @@ def _specificity(route: Route) -> tuple[int, int, int]:
     return rank, -len(host), -len(route.path)
 
 
-def covers_path(prefix: bytes, path: bytes) -> bool:
+class Prefix(NamedTuple):
+    """The path of a route, and how the paths below it begin. `escaped`: requests are compared with
+    it as `spell` writes them."""
+
+    path: bytes
+    below: bytes
+    escaped: bool
+
+
+def compile_prefix(path: bytes) -> Prefix:
+    spelt = spell(path)
+    return Prefix(spelt, spelt if spelt.endswith(b"/") else spelt + b"/", has_escapes(path))
+
+
+def covers_path(prefix: Prefix, path: bytes) -> bool:
     """`/app` covers `/app` and `/app/x` but not `/apple`: a prefix ends at a segment boundary."""
-    if b"%" in prefix:
-        prefix, path = spell(prefix), spell(path)
-    return path == prefix or path.startswith(_below(prefix))
-
-
-def _below(prefix: bytes) -> bytes:
-    return prefix if prefix.endswith(b"/") else prefix + b"/"
+    spelt = spell(path) if prefix.escaped else path
+    return spelt.startswith(prefix.below) or spelt == prefix.path

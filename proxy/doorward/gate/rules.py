@@ -7,12 +7,13 @@ predicates decide and explain.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from doorward.accounts.names import normalise
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.addresses import Address
-from doorward.path_readings import ESCAPE, spell, uppercase_escapes
+from doorward.path_readings import has_escapes, spell, uppercase_escapes
 from doorward.settings import Rule
 from doorward.settings.faults import KeyPath
 from doorward.settings.patterns import compile_regex
@@ -50,11 +51,11 @@ def host_matches(pattern: str, host: str) -> bool:
 
 def _compile_path(rule: Rule, prefix: str) -> Matches | None:
     if rule.path is not None:
-        return _compare_spelt(rule.path, pattern_to_regex)
+        return _compile_place(rule.path, pattern_to_regex)
     if rule.path_regex is not None:
-        return _compile_regex(rule.path_regex)
+        return _compile_place(rule.path_regex, compile_regex)
     if rule.preset is not None:
-        return _compare_spelt(prefix.rstrip("/"), _assets_below)
+        return _compile_place(prefix.rstrip("/"), _assets_below)
     return None
 
 
@@ -62,22 +63,13 @@ def _assets_below(prefix: str) -> re.Pattern[bytes]:
     return re.compile(f"{re.escape(prefix)}/(?:{_PUBLIC_ASSETS})".encode())
 
 
-def _compare_spelt(path: str, compile_path: Callable[[str], re.Pattern[bytes]]) -> Matches:
-    """A path with escapes takes them in either case, and what they stand for in a reading."""
-    if "%" not in path:
-        return compile_path(path).fullmatch
-    matches = compile_path(spell(path.encode()).decode()).fullmatch
-    return lambda path: matches(spell(path))
-
-
-def _compile_regex(pattern: str) -> Matches:
-    """The same for an expression that has escapes. Any other is compared with every reading as it
-    is: a request whose readings it tells apart is refused as ambiguous."""
-    expression = pattern.encode()
-    matches: Matches = compile_regex(uppercase_escapes(expression).decode()).fullmatch
-    if ESCAPE.search(expression) is None:
-        return matches
-    return lambda path: matches(spell(path))
+def _compile_place(place: str, compile_spelt: Callable[[str], Any]) -> Matches:
+    """A path or expression with escapes takes them in either case, and what they stand for in a
+    reading. Any other is compared with every reading as it is: a request whose readings it tells
+    apart is refused as ambiguous."""
+    written = place.encode()
+    matches: Matches = compile_spelt(uppercase_escapes(written).decode()).fullmatch
+    return (lambda path: matches(spell(path))) if has_escapes(written) else matches
 
 
 @dataclass(frozen=True, slots=True)

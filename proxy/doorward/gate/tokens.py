@@ -21,7 +21,7 @@ from doorward.accounts.tokens.uses import TokenUses
 from doorward.bounds import make_room
 from doorward.gate.accept import Accepted
 from doorward.gate.addresses import parse_address
-from doorward.gate.authorize import covers_path
+from doorward.gate.authorize import Prefix, compile_prefix, covers_path
 from doorward.gate.rules import host_matches
 from doorward.http1.headers import Header
 from doorward.http1.second_targets import read_second_targets
@@ -251,7 +251,7 @@ class CompiledScope:
         )
 
 
-def _split(route: str) -> tuple[str | None, bytes]:
+def _split(route: str) -> tuple[str | None, Prefix]:
     """Host and path of a route in a scope."""
     host, slash, path = route.partition("/")
-    return host or None, (slash + path).encode()
+    return host or None, compile_prefix((slash + path).encode())
