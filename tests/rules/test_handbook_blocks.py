@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
-from doorward.settings import list_unbuilt_keys, load_settings
+from doorward.settings import list_findings, list_unbuilt_keys, load_settings
 
 from tests.support.handbook import DOCS, ROOT, Block, list_blocks
 from tools import reference
@@ -32,13 +32,15 @@ def tried(*languages: str) -> pytest.MarkDecorator:
 
 
 @tried("yaml")
-def test_a_configuration_is_valid(block: Block, tmp_path: Path) -> None:
+def test_a_configuration_is_valid_and_has_no_findings(block: Block, tmp_path: Path) -> None:
     given = yaml.safe_load(block.text)
     path = tmp_path / "doorward.yaml"
     path.write_text(yaml.safe_dump({} if given.get("in_process") else MINIMAL | given))
     if given.get("in_process"):
         path.write_text(block.text)
-    assert not list_unbuilt_keys(load_settings(path, {}))
+    settings = load_settings(path, {})
+    assert not list_unbuilt_keys(settings)
+    assert not list_findings(settings), "`config check` and `doctor` would complain"
 
 
 @tried("sh")

@@ -132,6 +132,10 @@ def test_an_expression_that_looks_unanchored_is_found() -> None:
     ]
 
 
+def test_a_public_rule_for_some_networks_is_not_found() -> None:
+    assert found({"path": "/a", "require": "public", "networks": ["192.168.0.0/16"]}) == []
+
+
 @pytest.mark.parametrize("methods", [None, ["GET", "POST"], ["DELETE"]])
 def test_a_public_rule_for_writing_is_found(methods: list[str] | None) -> None:
     rule = {"path": "/a", "require": "public"} | ({} if methods is None else {"methods": methods})

@@ -110,9 +110,10 @@ def loose_expressions(settings: Settings) -> Found:
 
 
 def public_writes(settings: Settings) -> Found:
+    """A rule for some networks is not for everybody."""
     for path, rule in _all_rules(settings):
         writes = not rule.methods or not _READING.issuperset(rule.methods)
-        if rule.require == "public" and writes:
+        if rule.require == "public" and writes and not rule.networks:
             message = "also lets everybody write"
             yield path, Wrong(message, "add methods: [GET, HEAD] to allow reading only")
 
