@@ -12,7 +12,6 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Opcode
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin as PageOrigin
-from websockets.typing import Subprotocol
 
 from tests.conftest import Start
 from tests.support.live import Live
@@ -65,46 +64,6 @@ def test_fragments_and_extensions_pass(live: Live, cookie: str, compression: str
         assert socket.recv() == "a" * 1000 + "b" + "c" * 100_000
 
 
-@pytest.mark.parametrize("asked", [["talk"], ["talk", "chat"], []])
-def test_the_subprotocol_is_agreed_on_between_the_ends(
-    live: Live, cookie: str, asked: list[str]
-) -> None:
-    with visit(live, cookie, subprotocols=[Subprotocol(name) for name in asked] or None) as socket:
-        first = asked[0] if asked else None
-        assert socket.subprotocol == ("chat" if "chat" in asked else first)
-
-
-def test_pings_and_pongs_pass_both_ways(live: Live, cookie: str) -> None:
-    with visit(live, cookie, "/ping") as socket:
-        assert socket.recv(PATIENCE_S) == "yes"
-        assert socket.ping(b"and you?").wait(PATIENCE_S)
-
-
-@pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4999])
-def test_close_codes_and_reasons_pass_both_ways(
-    live: Live, application: Application, cookie: str, code: int
-) -> None:
-    with visit(live, cookie, f"/close/{code}") as socket, pytest.raises(ConnectionClosed):
-        socket.recv(PATIENCE_S)
-    assert (socket.close_code, socket.close_reason) == (code, "as you wish")
-    ended = len(application.ends)
-    with visit(live, cookie) as socket:
-        socket.close(code, "so I wish")
-    until(lambda: (code, "so I wish") in application.ends[ended:])
-
-
-def test_an_abrupt_end_of_one_side_is_abrupt_for_the_other(
-    live: Live, application: Application, cookie: str
-) -> None:
-    with visit(live, cookie, "/abrupt") as socket, pytest.raises(ConnectionClosed):
-        socket.recv(PATIENCE_S)
-    assert socket.close_code == 1006
-    ended = len(application.ends)
-    with visit(live, cookie) as socket:
-        socket.socket.shutdown(2)
-        until(lambda: 1006 in (code for code, _ in application.ends[ended:]))
-
-
 def test_an_incomplete_message_is_not_delivered(
     live: Live, application: Application, cookie: str
 ) -> None:
@@ -117,13 +76,6 @@ def test_an_incomplete_message_is_not_delivered(
 
 
 # Access
-
-
-def test_the_application_learns_which_user_opened_it(
-    live: Live, application: Application, cookie: str
-) -> None:
-    with visit(live, cookie, additional_headers={"Cookie": cookie, "Remote-User": "bob"}):
-        assert application.users[-1] == "alice"
 
 
 def refusal(live: Live, cookie: str | None, **more: object) -> InvalidStatus:
