@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import Carrier, Start
 from tests.support.origin import OK, Origin, answering
+from tests.support.servers import OWN
 from tests.support.stage import Stage, staged
 from tests.support.waiting import PATIENCE_S, until
 from tests.support.wire import Wire, read_body, values_of
@@ -51,8 +52,9 @@ def test_an_answer_to_head_has_no_body(stage: Stage, framing: str) -> None:
         for _ in range(2):
             got = client.ask(act.request(method="HEAD"))
             assert got.status == 200
-            if "9" in framing:
-                assert got.values(b"content-length") == [b"9"]
+            lengths = [b"9"] if "9" in framing else []
+            if lengths or stage.live.server == OWN:
+                assert got.values(b"content-length") == lengths
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -253,8 +255,16 @@ def test_a_client_that_leaves_in_an_answer_ends_it(stage: Stage) -> None:
         until(act.origin.is_done, "for the upstream to see that nobody listens")
 
 
-@pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 1000"])
-def test_a_client_that_leaves_in_an_upload_ends_it(stage: Stage, framing: str) -> None:
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n"),
+        ("Transfer-Encoding: chunked", b"5\r\nhello"),
+        ("Transfer-Encoding: chunked", b"9\r\nhello"),
+        ("Content-Length: 1000", b"hello"),
+    ],
+)
+def test_a_client_that_leaves_in_an_upload_ends_it(stage: Stage, framing: str, body: bytes) -> None:
     got: list[bytes] = []
 
     def script(wire: Wire) -> None:
@@ -264,7 +274,6 @@ def test_a_client_that_leaves_in_an_upload_ends_it(stage: Stage, framing: str) -
 
     with stage.playing(script) as act:
         with act.client() as client:
-            body = b"5\r\nhello\r\n" if "chunked" in framing else b"hello"
             client.send(act.request(framing, method="POST") + body)
             until(lambda: got)
         until(act.origin.is_done, "for the upstream to see that the body is not whole")

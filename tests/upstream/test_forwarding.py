@@ -75,37 +75,6 @@ def test_trailers_that_belong_in_a_head_are_removed(stage: Stage) -> None:
         assert len(act.origin.wires) == 1
 
 
-@pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked", "X: y"])
-def test_an_answer_to_head_has_no_body(stage: Stage, framing: str) -> None:
-    head = f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode()
-    with stage.playing(answering(head)) as act, act.client() as client:
-        got = client.ask(act.request(method="HEAD"))
-        assert got.status == 200
-        assert got.values(b"content-length") == ([b"9"] if "9" in framing else [])
-        assert client.ask(act.request(method="HEAD")).status == 200
-
-
-CUTS = [
-    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel",
-    CHUNKED + b"9\r\nhel",
-    CHUNKED + b"3\r\nhel\r\n",
-    CHUNKED + b"3\r\nhel\r\nxyz\r\n",
-]
-
-
-@pytest.mark.parametrize("answer", CUTS)
-def test_a_body_that_is_cut_looks_cut_to_the_client(stage: Stage, answer: bytes) -> None:
-    def script(wire: Wire) -> None:
-        wire.head()
-        wire.send(answer)
-
-    with stage.playing(script) as act, act.client() as client:
-        got = client.ask(act.request())
-        assert got.status == 200
-        assert not got.whole
-        assert client.is_closed()
-
-
 def test_a_body_framed_by_the_close_looks_cut_when_it_is_reset(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
@@ -167,19 +136,6 @@ def test_the_target_is_never_rewritten(stage: Stage) -> None:
         for path in ("/a%2Fb//c;d?e=%zz&&f=/../", "/?", "?", "/%C3%A9"):
             act.ask(path=path)
             assert act.origin.heads[-1].startswith(f"GET {act.prefix}{path} HTTP/1.1\r\n".encode())
-
-
-def test_an_early_answer_reaches_the_client_before_its_body_is_sent(stage: Stage) -> None:
-    def script(wire: Wire) -> None:
-        wire.head()
-        wire.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
-        wire.rest()
-
-    with stage.playing(script) as act, act.client() as client:
-        client.send(act.request("Content-Length: 1000000", method="POST") + b"x" * 1000)
-        got = client.answer()
-        assert (got.status, got.body) == (413, b"no")
-        until(lambda: act.origin.wires[0].seen)
 
 
 # Kept connections
@@ -295,23 +251,6 @@ def test_bodies_stream_in_both_directions(stage: Stage) -> None:
             assert client.read(1) == b"%c" % (97 + number)
 
 
-def test_a_chunk_is_forwarded_when_it_arrives(stage: Stage) -> None:
-    def script(wire: Wire) -> None:
-        wire.head()
-        wire.send(CHUNKED)
-        for number in range(3):
-            wire.until(b"go")
-            wire.send(b"1\r\n%d\r\n" % number)
-        wire.send(b"0\r\n\r\n")
-
-    with stage.playing(script) as act, act.client() as client:
-        client.send(act.request())
-        assert client.head().startswith(b"HTTP/1.1 200"), "the head does not wait for a body"
-    with stage.playing(answering(CHUNKED + b"1\r\na\r\n")) as act, act.client() as client:
-        client.send(act.request())
-        assert client.until(b"1\r\na\r\n").endswith(b"1\r\na\r\n")
-
-
 def pour(wire: Wire, size: int) -> None:
     block = b"x" * MIB
     for _ in range(size // MIB):
@@ -391,41 +330,6 @@ def test_an_origin_that_does_not_read_holds_its_client_back(stage: Stage) -> Non
 
 
 # Clients that leave
-
-
-def test_a_client_that_leaves_closes_its_upstream_connection(stage: Stage) -> None:
-    """Not at once, because a close first looks like a half-close."""
-
-    def wait(wire: Wire) -> None:
-        wire.head()
-        wire.rest()
-
-    def stream(wire: Wire) -> None:
-        wire.head()
-        wire.send(CHUNKED + b"2\r\nok\r\n")
-        wire.rest()
-
-    for script in (wait, stream):
-        with stage.playing(script) as act:
-            client = act.client()
-            client.send(act.request())
-            if script is stream:
-                client.until(b"ok")
-            until(lambda: act.origin.heads)
-            client.close()
-            assert act.origin.wire().is_closed()
-
-
-@pytest.mark.parametrize("sent", [b"abc", b"abcdefghi"])
-def test_an_interrupted_upload_never_looks_complete(stage: Stage, sent: bytes) -> None:
-    with stage.playing(lambda wire: wire.rest() and None) as act:
-        client = act.client()
-        client.send(act.request("Transfer-Encoding: chunked", method="POST") + b"9\r\n" + sent)
-        wire = act.origin.wire()
-        until(lambda: b"abc" in wire.seen)
-        client.close()
-        wire.rest()
-        assert b"\r\n0\r\n\r\n" not in wire.seen
 
 
 def test_a_client_that_leaves_while_a_later_request_waits_ends_the_one_under_way(
