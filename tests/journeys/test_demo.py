@@ -63,6 +63,15 @@ def demo(temporary: Path, *options: str) -> Iterator[Demo]:
             process.kill()
 
 
+@pytest.mark.parametrize(
+    "words", [("--listen", "8080"), ("--listen", ""), ("--upstream", "ftp://host")], ids=str
+)
+def test_an_invalid_option_is_reported_by_its_name(words: tuple[str, str]) -> None:
+    done = subprocess.run([*DOORWARD, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith(f"{words[0]}: ")
+    assert "write it as" in done.stderr and "yaml" not in done.stderr
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     with demo(tmp_path_factory.mktemp("demo")) as started:

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from doorward.cli.accounts import leave
+from doorward.cli.options import read_option
 from doorward.start.reports import report_faults
 
 if TYPE_CHECKING:
@@ -75,6 +77,14 @@ Ctrl-C ends it. Nothing is kept.
 
 def demo(upstream: UpstreamOption = None, listen: ListenOption = ANY_PORT) -> None:
     """Start a temporary Doorward, print how to log in, and leave nothing behind."""
+    from doorward.settings import addresses
+
+    for option, given, parse in (
+        ("--listen", listen, addresses.listen),
+        ("--upstream", upstream, addresses.upstream),
+    ):
+        if given is not None:
+            read_option(option, given, partial(parse, directory=Path.cwd()))
     with end_quietly(), ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doorward-demo-")))
         target = upstream or stack.enter_context(guest_book())
