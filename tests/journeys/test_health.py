@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import socketserver
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.waiting import PATIENCE_S, until
 
 COMMAND = [str(Path(sys.executable).with_name("doorward")), "health", "-c"]
@@ -48,8 +50,13 @@ def ask(file: Path) -> tuple[int, str, str]:
 
 
 @contextmanager
-def answering(status: int, body: bytes, address: Any = ("127.0.0.1", 0)) -> Iterator[Any]:
-    """A server that gives this answer, and the requested paths."""
+def answering(
+    status: int,
+    body: bytes,
+    address: Any = ("127.0.0.1", 0),
+    context: ssl.SSLContext | None = None,
+) -> Iterator[Any]:
+    """A server that gives this answer, over TLS if it has a context, and the requested paths."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -69,6 +76,8 @@ def answering(status: int, body: bytes, address: Any = ("127.0.0.1", 0)) -> Iter
     kind = socketserver.UnixStreamServer if isinstance(address, str) else socketserver.TCPServer
     with kind(address, Answer) as server:
         server.asked = asked  # type: ignore[attr-defined]
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield server
@@ -118,6 +127,22 @@ def test_without_an_admin_listener_the_main_one_is_asked(tmp_path: Path) -> None
         file = configured(tmp_path, admin_listen="off", listen=listen_of(server))
         assert health(file)[0] == 0
         assert set(server.asked) == {"/.doorward/healthz"}
+
+
+def test_without_an_admin_listener_the_main_one_is_asked_over_tls_if_it_has_it(
+    tmp_path: Path,
+) -> None:
+    """Its certificate has the name that users open, not that of this machine."""
+    authority = Authority(tmp_path)
+    pair = authority.issue("wiki.example.com")
+    tls = {"certificate": str(pair.certificate), "key": str(pair.key)}
+    with answering(200, b'{"status": "ok"}', context=authority.serving(pair)) as server:
+        file = configured(tmp_path, admin_listen="off", listen=listen_of(server), tls=tls)
+        assert health(file) == (0, "ok", "")
+        assert set(server.asked) == {"/.doorward/healthz"}
+    with answering(200, b'{"status": "ready"}') as server:
+        file = configured(tmp_path, admin_listen=listen_of(server), tls=tls)
+        assert health(file) == (0, "ok", "")
 
 
 def test_a_unix_socket_is_asked_as_well(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
 import typer
@@ -33,7 +34,8 @@ def health(config: ConfigOption = None) -> None:
         if settings.admin_listen is not None:
             reason = find_reason(ask(settings.admin_listen, "/readyz"))
         else:
-            reason = find_reason(ask(settings.listen, paths.HEALTH))
+            is_tls = settings.tls is not None
+            reason = find_reason(ask(settings.listen, paths.HEALTH, is_tls=is_tls))
     except Silent as silent:
         reason = str(silent)
     if reason is not None:
@@ -42,25 +44,34 @@ def health(config: ConfigOption = None) -> None:
     typer.echo("ok")
 
 
-class _Unix(http.client.HTTPConnection):
-    """An http.client connection over a unix socket; `host` is its path."""
+class _LocalConnection(http.client.HTTPConnection):
+    """A connection to a listener of this machine, which may be a Unix socket."""
+
+    def __init__(self, listen: Listen, *, is_tls: bool) -> None:
+        host = listen.host or "127.0.0.1"
+        super().__init__(ANYWHERE.get(host, host), listen.port, timeout=TIMEOUT_S)
+        self._path = listen.path
+        self._is_tls = is_tls
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT_S)
-        self.sock.connect(self.host)
+        if self._path is None:
+            super().connect()
+        else:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(TIMEOUT_S)
+            self.sock.connect(str(self._path))
+        if self._is_tls:
+            # The certificate is for the name that users open. Nothing is sent that others may not
+            # read, and the answer is a status.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            self.sock = context.wrap_socket(self.sock)
 
 
-def _connection(listen: Listen) -> http.client.HTTPConnection:
-    if listen.path is not None:
-        return _Unix(str(listen.path), timeout=TIMEOUT_S)
-    host = listen.host or "127.0.0.1"
-    return http.client.HTTPConnection(ANYWHERE.get(host, host), listen.port, timeout=TIMEOUT_S)
-
-
-def ask(listen: Listen, path: str) -> tuple[int, bytes]:
+def ask(listen: Listen, path: str, *, is_tls: bool = False) -> tuple[int, bytes]:
     """The status and the beginning of the answer. Raises Silent."""
-    connection = _connection(listen)
+    connection = _LocalConnection(listen, is_tls=is_tls)
     try:
         connection.request("GET", path, headers={"Host": "localhost"})
         answer = connection.getresponse()
