@@ -30,7 +30,7 @@ from tests.support.live import PASSWORD, Live, config_user
 from tests.support.origin import OK, Origin, answering
 from tests.support.servers import OWN
 from tests.support.waiting import PATIENCE_S, until
-from tests.support.wire import Answer, Wire, get, values_of
+from tests.support.wire import Answer, Client, Wire, get, values_of
 
 RULES = [
     {"path": "/public/*", "require": "public"},
@@ -132,10 +132,18 @@ class Hammer(threading.Thread):
         self.stop = False
 
     def run(self) -> None:
-        with self._live.client() as client:
-            while not self.stop:
-                began = time.monotonic()
-                self.noted.append((began, client.ask(self._request).status))
+        while not self.stop:
+            with self._live.client() as client:
+                self._ask_until_closed(client)
+
+    def _ask_until_closed(self, client: Client) -> None:
+        """The request that is running when its session ends is the last of its connection."""
+        is_open = True
+        while is_open and not self.stop:
+            began = time.monotonic()
+            answer = client.ask(self._request)
+            self.noted.append((began, answer.status))
+            is_open = bool(answer.head) and answer.values(b"connection") != [b"close"]
 
 
 @pytest.fixture(scope="module")

@@ -114,8 +114,8 @@ def test_an_audit_file_on_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     with writing_to(tmp_path, audit={"file": "/dev/full"}) as live:
         is_well(live)
         until(lambda: unwritten(live, "audit") > 0)
-        said = [line for line in live.lines() if "audit_lines_lost" in line]
-        assert len(said) == 1
+        until(lambda: "audit_lines_lost" in str(live.lines()))
+        assert len([line for line in live.lines() if "audit_lines_lost" in line]) == 1
 
 
 def test_an_audit_file_may_be_a_pipe(tmp_path: Path) -> None:
