@@ -114,7 +114,7 @@ def test_an_audit_file_on_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     with writing_to(tmp_path, audit={"file": "/dev/full"}) as live:
         is_well(live)
         until(lambda: unwritten(live, "audit") > 0)
-        until(lambda: "audit_lines_lost" in str(live.lines()))
+        live.until_it_says("audit_lines_lost")
         assert len([line for line in live.lines() if "audit_lines_lost" in line]) == 1
 
 
