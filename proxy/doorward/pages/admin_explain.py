@@ -26,7 +26,7 @@ from doorward.pages import rendering
 from doorward.pages.admin import NO_SUCH_ADDRESS
 from doorward.pages.admin_guard import AdminGuard
 from doorward.pages.languages import N_
-from doorward.web.explanation import Explain, Explanation, Question, list_lines
+from doorward.web.explanation import Explain, Explanation, NoUrl, Question, list_lines
 
 EXPLAIN = f"{paths.ADMIN}/explain"
 HERE = "127.0.0.1"
@@ -124,7 +124,7 @@ class AdminExplainPage:
         question = Question(asked.method, asked.url, user, asked.address, asked.has_factor)
         try:
             return await self.explain(question)
-        except ValueError:  # NoUrl, or text that cannot be a URL at all
+        except NoUrl:
             raise Unanswerable(NO_URL) from None
 
 

@@ -35,7 +35,7 @@ _ASSERTION = re.compile(rf"(\r\n{ASSERTION}: )[^\r]*", re.IGNORECASE)
 FORWARDED, REFUSED, INTERNAL = "forwarded", "refused", "internal"
 
 
-class NoUrl(ValueError):
+class NoUrl(Exception):
     """The question was about neither an http URL nor a path."""
 
 
@@ -157,15 +157,13 @@ class Explainer:
         url = question.url
         if url.startswith("/"):
             url = self._settings.public_origin + url
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise NoUrl(f"{question.url!r} is neither a URL of http or https nor a path")
-        # As typed, because the ways to read a path matter.
-        target = url.partition("://")[2][len(parts.netloc) :].partition("#")[0] or "/"
-        target = target if target.startswith("/") else "/" + target
-        headers = [(b"host", parts.netloc.encode())]
-        method = question.method.encode()
-        return Arrival(method, target.encode(), headers, question.address, parts.scheme)
+        try:
+            scheme, host, target = _split(url)
+            method = question.method.encode()
+        except ValueError:
+            message = f"{question.url!r} is neither a URL of http or https nor a path"
+            raise NoUrl(message) from None
+        return Arrival(method, target, [(b"host", host)], question.address, scheme)
 
     def _tell(
         self,
@@ -254,6 +252,17 @@ def _requires(rule: CompiledRule) -> str:
         return "deny"
     kinds = ["two_factor" if one.two_factor else "authenticated" for one in rule.demands]
     return " or ".join(dict.fromkeys(kinds))
+
+
+def _split(url: str) -> tuple[str, bytes, bytes]:
+    """Scheme, host and target as typed, because the ways to read a path matter. Raises ValueError
+    also for text that cannot be encoded, such as arguments that are not UTF-8."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError
+    target = url.partition("://")[2][len(parts.netloc) :].partition("#")[0] or "/"
+    target = target if target.startswith("/") else "/" + target
+    return parts.scheme, parts.netloc.encode(), target.encode()
 
 
 def _level(session: Session | None) -> str:

@@ -16,7 +16,7 @@ from doorward.dialects.api.parameters import read_flag, read_text
 from doorward.dialects.api.rendering import describe_explanation, render
 from doorward.dialects.context import Malformed
 from doorward.gate.addresses import parse_address
-from doorward.web.explanation import Explain, Question
+from doorward.web.explanation import Explain, NoUrl, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,6 @@ class ApiExplainEndpoint:
             user = (await self.administration.about(actor, public_id, self.guard.clock())).user
         try:
             found = await self.explain(Question(method, url, user, address, has_factor))
-        except ValueError:  # NoUrl, or text that cannot be a URL at all
+        except NoUrl:
             raise Malformed("The parameter url has to be a URL or a path.", ("url",)) from None
         return render(describe_explanation(found))
