@@ -166,7 +166,7 @@ def test_it_ends_when_its_terminal_closes(tmp_path: Path) -> None:
         os.chdir(tmp_path)
         os.execv(DOORWARD[0], DOORWARD)  # noqa: S606 - as a shell in this terminal would
     said = b""
-    while b"Ctrl-C ends it" not in said:
+    while b"Ctrl-C stops" not in said:
         said += os.read(terminal, 4096)
     os.close(terminal)
     until(lambda: os.waitpid(process, os.WNOHANG)[0], "for the demonstration to end")

@@ -57,7 +57,7 @@ ListenOption = Annotated[
 TRY = """
 Open the address in a browser, and log in. Or, in another terminal:
 
-  # nobody is logged in: refused
+  # without a login: 401
   curl -i {url}/
 
   # log in; the cookie goes to a file
@@ -71,7 +71,7 @@ Open the address in a browser, and log in. Or, in another terminal:
   # commands work on it while it runs
   {command} user add bob --generate -c {file}
 
-Ctrl-C ends it. Nothing is kept.
+Ctrl-C stops the demo and deletes everything that it created.
 """
 
 

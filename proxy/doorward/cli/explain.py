@@ -128,7 +128,8 @@ def _explain_refusal(config: ConfigOption, request_id: str, json: bool) -> None:
         print_json({"refusal": asdict(kept), "now": now})
         return
     typer.echo(f"{format_time(kept.at)}  {kept.status} {kept.code}: {kept.message}")
-    typer.echo(f"{escape(kept.method)} {escape(kept.path)} by {kept.user or 'nobody'}")
+    by = f"by {kept.user}" if kept.user else "without a login"
+    typer.echo(f"{escape(kept.method)} {escape(kept.path)} {by}")
     if found is not None:
         typer.echo("With the current rules:")
         _print(found, asked)
