@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -123,6 +124,17 @@ def test_a_database_that_cannot_be_used_is_found_by_the_check(tmp_path: Path) ->
     (line,) = told("config check", file)
     assert line.startswith("data_dir: ") and "is damaged" in line
     assert told("serve", file) == [line]
+
+
+def test_a_missing_driver_of_the_database_is_found_by_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "asyncpg", None)  # makes `import asyncpg` fail
+    file = written(tmp_path, {"storage": "postgresql://doorward@127.0.0.1:1/doorward"})
+    for words in (["config", "check"], ["user", "list"]):
+        done = CliRunner().invoke(app, [*words, "-c", str(file)])
+        assert done.exit_code == 2
+        assert "storage: PostgreSQL needs its driver; install" in done.stderr
 
 
 def test_an_address_that_cannot_be_listened_on_from_here_is_a_warning(tmp_path: Path) -> None:

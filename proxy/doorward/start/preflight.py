@@ -72,6 +72,15 @@ def check_lost_key(settings: Settings, warn: Callable[[str], object]) -> None:
 def _database(settings: Settings) -> None:
     from doorward.settings import Fault, InvalidSettings
 
+    if settings.storage != "sqlite":
+        from doorward.storage.engine import load_driver
+        from doorward.storage.fault import StorageFault
+
+        try:
+            load_driver()
+        except StorageFault as fault:
+            key, _, message = str(fault).partition(": ")
+            raise InvalidSettings([Fault(key, None, message)]) from fault
     if not settings.data_dir.is_dir():
         return  # made at the start, with what is in it
     from doorward.storage.inspection import find_unusable

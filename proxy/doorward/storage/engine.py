@@ -272,14 +272,20 @@ def _cause(error: Exception) -> str:
     return text or ("no answer in time" if isinstance(error, TimeoutError) else repr(error))
 
 
-def postgresql_engine(url: str) -> Engine:
-    """The database at this libpq URL. Raises StorageFault if the driver is not installed."""
+def load_driver() -> Any:
+    """The driver of PostgreSQL. Raises StorageFault if it is not installed."""
     try:
         import asyncpg  # type: ignore[import-untyped]
     except ImportError as error:
         raise StorageFault(
-            "storage: PostgreSQL needs its driver; install doorward[postgresql]"
+            "storage: PostgreSQL needs its driver; install the extra `postgresql` of Doorward"
         ) from error
+    return asyncpg
+
+
+def postgresql_engine(url: str) -> Engine:
+    """The database at this libpq URL. Raises StorageFault if the driver is not installed."""
+    asyncpg = load_driver()
 
     async def connect() -> Any:
         # asyncpg reads the URL itself, with sslmode, sockets and password files, like libpq.
