@@ -28,7 +28,7 @@ class Example(Live):
 
     def command_line(self) -> list[str]:
         where = ["--app-dir", os.fspath(EXAMPLES), "--port", str(self.port)]
-        quiet = ["--no-proxy-headers", "--no-access-log"]
+        quiet = ["--http", "h11", "--no-proxy-headers", "--no-access-log"]
         return [sys.executable, "-m", "uvicorn", f"{self.name}:app", *where, *quiet]
 
 

@@ -42,6 +42,26 @@ def stage(deploy: Start, carrier: Carrier) -> Iterator[Stage]:
         assert words not in log
 
 
+# Requests
+
+
+def test_a_trailer_does_not_become_a_header(stage: Stage) -> None:
+    """RFC 9110 6.5.1. It could replace the address that a trusted proxy names."""
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.until(b"hi\r\n0\r\n")
+        wire.send(OK)
+
+    with stage.playing(script) as act, act.client() as client:
+        body = b"2\r\nhi\r\n0\r\nX-Mark: 1\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n"
+        request = act.request("Transfer-Encoding: chunked", method="POST", body=body)
+        assert client.ask(request).body == b"ok"
+        head = act.origin.heads[0]
+        assert values_of(head, b"x-mark") == []
+        assert b"192.0.2.9" not in head
+
+
 # Answers
 
 

@@ -29,7 +29,9 @@ def _arguments(server: str, config: Path, port: int) -> list[str]:
         # Without a limit, both of these wait for clients that never leave.
         address += ["--timeout-graceful-shutdown", "5"]
         quiet = ["--no-proxy-headers", "--no-date-header", "--no-server-header", "--no-access-log"]
-        return ["doorward.app:create_app", "--factory", *address, *quiet]
+        # With httptools, trailers become headers of the request.
+        parser = ["--http", "h11"]
+        return ["doorward.app:create_app", "--factory", *address, *quiet, *parser]
     if server == "hypercorn":
         file = config.with_name("hypercorn.toml")
         settings = "include_date_header = false\ninclude_server_header = false\n"
