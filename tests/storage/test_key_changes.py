@@ -546,15 +546,15 @@ def test_every_encrypted_column_survives_a_retirement() -> None:
 
 async def test_no_encrypted_column_is_left_under_the_old_key(owner: Owner, alice: Alice) -> None:
     """A new kind of secret has to be renewed, too; otherwise retiring a key would lose it."""
-    file = sqlite3.connect(owner.settings.data_dir / "doorward.db")
     renewed = [name for name, fate in ENCRYPTED.items() if fate == "renewed"]
 
-    def read() -> dict[str, bytes]:
+    def read(file: sqlite3.Connection) -> dict[str, bytes]:
         query = "SELECT {1} FROM {0} WHERE {1} IS NOT NULL"
         rows = {name: file.execute(query.format(*name.split("."))).fetchall() for name in renewed}
         assert all(rows.values()), "each is in use"
         return {name: found[0][0] for name, found in rows.items()}
 
-    before = read()
-    await owner.pass_time(TAKEN_UP_S + 1)
-    assert not [name for name, sealed in read().items() if sealed == before[name]]
+    with closing(sqlite3.connect(owner.settings.data_dir / DATABASE_FILE)) as file:
+        before = read(file)
+        await owner.pass_time(TAKEN_UP_S + 1)
+        assert not [name for name, sealed in read(file).items() if sealed == before[name]]
