@@ -198,10 +198,10 @@ def under_uvicorn(folder: Path, upstream: int) -> Iterator[Contestant]:
     config = write_config("uvicorn", folder, upstream, port, {})
     options = "--no-proxy-headers --no-date-header --no-access-log --factory".split()
     command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port)]
-    command += [*options, "doorward.app:create_app"]
+    command += ["--http", "httptools", *options, "doorward.app:create_app"]
     environ = {"DOORWARD_CONFIG": os.fspath(config)}
     with running("uvicorn", command, port, folder, environ) as pid:
-        what = f"Doorward under uvicorn, one worker; {reader({})}"
+        what = f"Doorward under uvicorn with httptools, one worker; {reader({})}"
         yield build_doorward("uvicorn", what, pid, port, config)
 
 
