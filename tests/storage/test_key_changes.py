@@ -42,7 +42,7 @@ from doorward.wiring.key_changes import (
     retire,
     rotate,
 )
-from doorward.wiring.keys import TAKEN_UP_S, KeyFiles, find_lost
+from doorward.wiring.keys import TAKEN_UP_S, KeyFiles, find_lost, find_unreadable
 from sqlalchemy import LargeBinary
 
 from tests.support.clock import FixedClock
@@ -350,6 +350,30 @@ async def test_a_lost_key_is_not_known_beside_tables_of_an_older_release(
     find_first(settings).unlink()
     with pytest.raises(StorageFault, match=r"is not known .* older release; `doorward serve` migr"):
         await find_lost(settings, FixedClock()())
+
+
+@pytest.mark.parametrize("need", [set_up_totp, set_credential])
+async def test_keys_that_open_no_secret_are_found_before_a_start(
+    settings: Settings, tmp_path: Path, need: Need
+) -> None:
+    """As from a backup made before the key was replaced."""
+    clock = FixedClock()
+    async with build_accounts(settings, clock) as server:
+        user = await server.users.add("alice", "correct horse", now=clock())
+        assert await find_unreadable(settings, clock()) is None
+        await need(server, user, clock())
+    assert await find_unreadable(settings, clock()) is None
+    old = find_first(settings).rename(tmp_path / "aside")
+    make_first(settings)
+    before = contents(tmp_path)
+    found = await find_unreadable(settings, clock())
+    assert "no key opens the secrets of 1 user, such as 'alice'" in str(found)
+    assert contents(tmp_path) == before
+    with pytest.raises(StorageFault, match="'alice'"):
+        async with build_accounts(settings, clock) as server:
+            await renew_secrets(server)
+    both = settings.model_copy(update={"secret_files": (find_first(settings), old)})
+    assert await find_unreadable(both, clock()) is None
 
 
 async def test_a_key_created_by_another_process_is_used(

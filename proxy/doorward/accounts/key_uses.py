@@ -67,10 +67,16 @@ class KeyUses:
     async def find(self, rest: Keys, before: float, now: float) -> KeyNeeds:
         """What would be lost if only the `rest` of the keys existed. The key in question has signed
         nothing since `before`. Raises StorageUnavailable."""
-        users = [*await self._list_factors(rest), *await self._list_credentials(rest)]
+        users = await self.list_unreadable(rest)
         opened = await self._store.count_opened(before, now)
         unused = await self._store.count_unused(before, now)
-        return KeyNeeds(tuple(dict.fromkeys(users)), opened.count, opened.last_end, unused)
+        return KeyNeeds(users, opened.count, opened.last_end, unused)
+
+    async def list_unreadable(self, keys: Keys) -> tuple[str, ...]:
+        """The names of users with secrets that none of these keys decrypts. Raises
+        StorageUnavailable."""
+        users = [*await self._list_factors(keys), *await self._list_credentials(keys)]
+        return tuple(dict.fromkeys(users))
 
     async def _list_factors(self, keys: Keys) -> list[str]:
         """The names of users whose factors none of these keys decrypts."""

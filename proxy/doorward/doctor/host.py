@@ -20,7 +20,7 @@ from doorward.settings.keys import check_data_dir
 from doorward.storage.database import DATABASE_FILE, SQLITE
 from doorward.storage.fault import StorageFault
 from doorward.storage.inspection import find_unusable, inspect_sqlite
-from doorward.wiring.keys import find_lost
+from doorward.wiring.keys import find_lost, find_unreadable
 
 # A migration copies tables, and SQLite's write-ahead log grows with each large transaction.
 LEAST_FREE_BYTES = 100 * 1024 * 1024
@@ -37,12 +37,14 @@ def check_rules(settings: Settings) -> Iterator[Finding]:
 
 async def check_keys(settings: Settings, now: float) -> list[Finding]:
     """Check the key files, and that none is missing that the database needs."""
-    return [*_check_key_files(settings), *await _find_lost_key(settings, now)]
+    return [*_check_key_files(settings), *await _find_missing_key(settings, now)]
 
 
-async def _find_lost_key(settings: Settings, now: float) -> list[Finding]:
+async def _find_missing_key(settings: Settings, now: float) -> list[Finding]:
     try:
-        fault = await find_lost(settings, now)
+        fault = await find_lost(settings, now) or await find_unreadable(settings, now)
+    except InvalidSettings:
+        return []  # findings of `_check_key_files`
     except StorageFault as reason:
         is_sqlite = settings.storage == SQLITE
         if is_sqlite and any(find_unusable(settings.data_dir, is_sqlite=True)):

@@ -111,6 +111,28 @@ async def find_lost(settings: Settings, now: float) -> Fault | None:
         raise StorageFault(f"{message} needs it: {reason}") from reason
 
 
+async def find_unreadable(settings: Settings, now: float) -> Fault | None:
+    """The error with which a start would end because no key opens the secrets of some users, such
+    as next to a database from another backup. Nothing is changed. Raises InvalidSettings,
+    StorageFault."""
+    if lacks_first(settings):
+        return None
+    keys = build_keys(read_ring(settings).keys, now)
+    try:
+        async with open_key_uses(settings) as rows:
+            users = () if rows is None else await KeyUses(rows).list_unreadable(keys)
+    except (StorageFault, StorageUnavailable) as reason:
+        message = "it is not known whether the keys open the secrets of all users"
+        raise StorageFault(f"{message}: {reason}") from reason
+    if not users:
+        return None
+    whose = format_count(len(users), "user")
+    message = (
+        f"no key opens the secrets of {whose}, such as {users[0]!r}, so Doorward does not start"
+    )
+    return Fault("secret_files", None, message, "name the key file that was in use before as well")
+
+
 async def _find_lost(settings: Settings, uses: KeyUses, rest: Keys, now: float) -> Fault | None:
     """`rest`: keys with which nothing is encrypted."""
     needs = await uses.find(rest, math.inf, now)
