@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doorward.accounts.session import ClientInfo
+from doorward.accounts.session import ClientInfo, Level
 from doorward.cli.main import app
 from doorward.settings import load_settings
 from doorward.wiring.accounts import build_accounts
@@ -80,6 +80,22 @@ def test_sessions_are_listed_with_their_device(doorward: Command) -> None:
     assert newest["id"] in table and "Firefox 69.0 on Linux" in table and "\x1b" not in table
     doorward("user", "ban", "alice")
     assert [s["suspended"] for s in listed(doorward)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("more", "state"),
+    [
+        ({}, "active"),
+        ({"remember": True}, "remembered"),
+        ({"level": Level.PENDING}, "pending"),
+        ({"level": Level.PENDING, "remember": True}, "pending"),
+    ],
+)
+def test_the_list_has_the_state_of_each_session(
+    doorward: Command, more: dict[str, Any], state: str
+) -> None:
+    opened(doorward.config, "admin", **more)
+    assert doorward("session", "list").split()[-1] == state
 
 
 def test_revoked_sessions_end_and_others_stay_valid(doorward: Command) -> None:

@@ -133,7 +133,9 @@ def _state(session: Session) -> str:
 
     if not session.user.is_usable:
         return "suspended"
-    return "remembered" if session.remember else "" if session.level is FULL else session.level
+    if session.level is not FULL:
+        return session.level
+    return "remembered" if session.remember else "active"
 
 
 HEADINGS = ("id", "user", "kind", "device", "address", "begun", "last used", "ends", "state")
