@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -101,14 +103,13 @@ async def find_lost(settings: Settings, now: float) -> Fault | None:
     if not lacks_first(settings):
         return None
     other = (randomness.key(),)
-    try:
-        async with open_key_uses(settings) as rows:
-            if rows is None:
-                return None
-            return await _find_lost(settings, KeyUses(rows), Keys(other, other), now)
-    except (StorageFault, StorageUnavailable) as reason:
-        message = f"{find_first(settings)} is missing, and it is not known whether the database"
-        raise StorageFault(f"{message} needs it: {reason}") from reason
+    unknown = (
+        f"{find_first(settings)} is missing, and it is not known whether the database needs it"
+    )
+    async with _open_uses(settings, unknown) as uses:
+        if uses is None:
+            return None
+        return await _find_lost(settings, uses, Keys(other, other), now)
 
 
 async def find_unreadable(settings: Settings, now: float) -> Fault | None:
@@ -118,12 +119,9 @@ async def find_unreadable(settings: Settings, now: float) -> Fault | None:
     if lacks_first(settings):
         return None
     keys = build_keys(read_ring(settings).keys, now)
-    try:
-        async with open_key_uses(settings) as rows:
-            users = () if rows is None else await KeyUses(rows).list_unreadable(keys)
-    except (StorageFault, StorageUnavailable) as reason:
-        message = "it is not known whether the keys open the secrets of all users"
-        raise StorageFault(f"{message}: {reason}") from reason
+    unknown = "it is not known whether the keys open the secrets of all users"
+    async with _open_uses(settings, unknown) as uses:
+        users = () if uses is None else await uses.list_unreadable(keys)
     if not users:
         return None
     whose = format_count(len(users), "user")
@@ -131,6 +129,17 @@ async def find_unreadable(settings: Settings, now: float) -> Fault | None:
         f"no key opens the secrets of {whose}, such as {users[0]!r}, so Doorward does not start"
     )
     return Fault("secret_files", None, message, "name the key file that was in use before as well")
+
+
+@asynccontextmanager
+async def _open_uses(settings: Settings, unknown: str) -> AsyncIterator[KeyUses | None]:
+    """What needs the keys; None if there is no database yet. If it cannot be read, raises
+    StorageFault with what is `unknown` then."""
+    try:
+        async with open_key_uses(settings) as rows:
+            yield None if rows is None else KeyUses(rows)
+    except (StorageFault, StorageUnavailable) as reason:
+        raise StorageFault(f"{unknown}: {reason}") from reason
 
 
 async def _find_lost(settings: Settings, uses: KeyUses, rest: Keys, now: float) -> Fault | None:
