@@ -9,10 +9,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from doorward.cli.exits import REFUSED, WRONG_USAGE, leave
 from doorward.cli.options import settings_or_exit
 from doorward.start.reports import report_faults
 
@@ -25,15 +26,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Owned = TypeVar("Owned")
-
-REFUSED = 1
-WRONG_USAGE = 2
-
-
-def leave(message: str, status: int) -> NoReturn:
-    """End the command with one line on standard error."""
-    typer.echo(message, err=True)
-    raise typer.Exit(status)
 
 
 def with_accounts(config: Path | None, job: Callable[[Accounts], Awaitable[Result]]) -> Result:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from doorward.cli.accounts import no_log
+from doorward.cli.exits import WRONG_USAGE
 from doorward.cli.options import ConfigOption, JsonOption, commands, settings_or_exit
 from doorward.start.reports import report_faults
 
@@ -43,7 +44,7 @@ def check(
             raise InvalidSettings(findings)
     except InvalidSettings as error:
         _refuse(error, as_json)
-        raise typer.Exit(2) from None
+        raise typer.Exit(WRONG_USAGE) from None
     _accept(settings, findings, warnings, as_json)
 
 

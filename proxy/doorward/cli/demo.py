@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import leave
+from doorward.cli.exits import WRONG_USAGE, leave
 from doorward.cli.options import read_option
 from doorward.start.reports import report_faults
 
@@ -198,7 +198,7 @@ def settings_in(directory: Path, upstream: str, listen: str) -> Settings:
         return load_settings(file, {})
     except InvalidSettings as faults:
         report_faults(faults)
-        raise typer.Exit(2) from None
+        raise typer.Exit(WRONG_USAGE) from None
 
 
 def serve_demo(settings: Settings) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, no_log
+from doorward.cli.accounts import no_log
+from doorward.cli.exits import REFUSED, WRONG_USAGE, leave
 from doorward.cli.options import ConfigOption, JsonOption, settings_or_exit
 from doorward.cli.passwords import read_stdin_line
 from doorward.cli.tables import escape, print_json

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from doorward.cli.accounts import REFUSED, leave
+from doorward.cli.exits import REFUSED, leave
 from doorward.cli.options import ConfigOption, WeakOption
 from doorward.cli.passwords import ask_password, explain_weakness, read_stdin_line
 

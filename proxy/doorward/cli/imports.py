@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, owner, with_accounts
+from doorward.cli.accounts import owner, with_accounts
 from doorward.cli.display import describe_user
+from doorward.cli.exits import REFUSED, WRONG_USAGE, leave
 from doorward.cli.options import ConfigOption, JsonOption
 from doorward.cli.tables import tell
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, with_accounts
+from doorward.cli.accounts import with_accounts
+from doorward.cli.exits import REFUSED, WRONG_USAGE, leave
 from doorward.cli.options import ConfigOption, JsonOption, commands, read_seconds
 from doorward.cli.tables import format_time, print_json, print_table, tell
 from doorward.text import format_count

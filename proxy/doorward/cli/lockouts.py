@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import WRONG_USAGE, leave, with_accounts
+from doorward.cli.accounts import with_accounts
+from doorward.cli.exits import WRONG_USAGE, leave
 from doorward.cli.options import ConfigOption, JsonOption
 from doorward.cli.tables import print_json, print_table, tell
 

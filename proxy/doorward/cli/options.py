@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand
 
+from doorward.cli.exits import WRONG_USAGE, leave
 from doorward.start.reports import read_settings, report_faults
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def settings_or_exit(path: Path | None) -> Settings:
         return read_settings(path)
     except InvalidSettings as error:
         report_faults(error)
-        raise typer.Exit(2) from None
+        raise typer.Exit(WRONG_USAGE) from None
 
 
 def read_option(option: str, text: str, parse: Callable[[str], Value]) -> Value:
@@ -92,8 +93,7 @@ def read_option(option: str, text: str, parse: Callable[[str], Value]) -> Value:
         return parse(text)
     except Wrong as wrong:
         hint = "" if wrong.hint is None else f"; {wrong.hint}"
-        typer.echo(f"{option}: {wrong.message}{hint}", err=True)
-        raise typer.Exit(2) from None
+        leave(f"{option}: {wrong.message}{hint}", WRONG_USAGE)
 
 
 def read_seconds(option: str, text: str) -> float:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from doorward.cli.accounts import WRONG_USAGE, leave
+from doorward.cli.exits import WRONG_USAGE, leave
 
 LINE_BYTES = 8192  # twice the maximum length of a password
 

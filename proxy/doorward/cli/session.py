@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import REFUSED, iterate_owned, owner, with_accounts
+from doorward.cli.accounts import iterate_owned, owner, with_accounts
+from doorward.cli.exits import REFUSED
 from doorward.cli.options import ConfigOption, JsonOption, commands
 from doorward.cli.tables import (
     escape,
